@@ -1,0 +1,160 @@
+package handshake
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
+)
+
+// certificateWants is how the peer wants our certificate.
+type certificateWants struct {
+	context    []byte
+	ocsp, scts bool
+	compress   []CertCompressionAlg
+}
+
+// sendCertificate13 queues Certificate, compressed if both sides like, and
+// CertificateVerify (RFC 9846, sections 4.5.1 and 4.5.2). A certificate without
+// a chain is sent as an empty list, which proves nothing.
+func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sigContext string, peer []SignatureScheme) error {
+	m := &certificate13{context: want.context}
+	for i, der := range cert.Chain {
+		entry := certificateEntry{data: der}
+		if i == 0 && want.ocsp {
+			entry.ocspStaple = cert.OCSPStaple
+		}
+		if i == 0 && want.scts {
+			entry.scts = cert.SCTs
+		}
+		m.entries = append(m.entries, entry)
+	}
+	raw := m.marshal()
+	if e.cfg.CompressCertificates && contains(want.compress, certCompressionZlib) && len(m.entries) > 0 {
+		raw = compressCertificate(raw[messageHeaderLen:]).marshal()
+	}
+	if len(cert.Chain) == 0 {
+		e.send(LevelHandshake, raw)
+		return nil
+	}
+	scheme, err := selectScheme(versionTLS13, cert, peer)
+	if err != nil {
+		return err
+	}
+	e.send(LevelHandshake, raw)
+	sig, err := sign(e.cfg.Rand, cert.PrivateKey, scheme, signedContent13(sigContext, e.transcript.Sum()))
+	if err != nil {
+		return alert.Wrap(alert.InternalError, err)
+	}
+	e.neg.LocalCertificate, e.neg.LocalSignatureScheme = cert, scheme
+	e.send(LevelHandshake, (&certificateVerify{scheme: scheme, signature: sig}).marshal())
+	return nil
+}
+
+// decompress opens a CompressedCertificate (RFC 8879, section 4).
+func (e *Engine) decompress(m *compressedCertificate, offered []CertCompressionAlg) (*certificate13, error) {
+	if !contains(offered, m.alg) {
+		return nil, alert.Errorf(alert.IllegalParameter, "certificate compressed by %v, which was not offered", m.alg)
+	}
+	body, err := m.decompress()
+	if err != nil {
+		return nil, err
+	}
+	e.neg.CertificateCompression = true
+	inner, err := parseCertificate13(body)
+	return inner, alert.Wrap(alert.BadCertificate, err)
+}
+
+// takeCertificate13 checks the extensions of a peer's certificates, parses the
+// chain and has it verified.
+func (e *Engine) takeCertificate13(m *certificate13, offered func(uint16) bool) error {
+	if len(m.context) > 0 {
+		return alert.Errorf(alert.IllegalParameter, "certificate with a request context during the handshake")
+	}
+	chain := make([][]byte, 0, len(m.entries))
+	for i, entry := range m.entries {
+		if err := checkExtensions(inCertificate, entry.extensions, offered); err != nil {
+			return err
+		}
+		if i == 0 {
+			e.neg.OCSPStaple, e.neg.SCTs = entry.ocspStaple, entry.scts
+		}
+		chain = append(chain, entry.data)
+	}
+	if err := e.parseChain(chain); err != nil {
+		return err
+	}
+	return e.verifyPeer()
+}
+
+// parseChain parses the peer's certificates and refuses keys that nothing here
+// can verify with.
+func (e *Engine) parseChain(chain [][]byte) error {
+	for _, der := range chain {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return alert.Errorf(alert.BadCertificate, "peer's certificate: %w", err)
+		}
+		e.neg.PeerCertificates = append(e.neg.PeerCertificates, cert)
+	}
+	switch pub := e.neg.PeerCertificates[0].PublicKey.(type) {
+	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
+		return nil
+	default:
+		return alert.Errorf(alert.UnsupportedCertificate, "peer's certificate has an unsupported key of type %T", pub)
+	}
+}
+
+// verifyPeer lets the caller judge the peer's certificates.
+func (e *Engine) verifyPeer() error {
+	if e.cfg.VerifyPeer == nil {
+		return nil
+	}
+	chains, err := e.cfg.VerifyPeer(&PeerCertificates{
+		Chain:      e.neg.PeerCertificates,
+		OCSPStaple: e.neg.OCSPStaple,
+		SCTs:       e.neg.SCTs,
+		Version:    e.neg.Version,
+		ServerName: e.neg.ServerName,
+	})
+	if err != nil {
+		return alert.Wrap(certificateAlert(err), err)
+	}
+	e.neg.VerifiedChains = chains
+	return nil
+}
+
+// certificateAlert finds the alert that says best what is wrong with a
+// certificate (RFC 9846, section 6.2).
+func certificateAlert(err error) alert.Description {
+	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &unknown):
+		return alert.UnknownCA
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return alert.CertificateExpired
+	}
+	return alert.BadCertificate
+}
+
+// applicationKeys derives the application secrets of both directions and the
+// exporter over the transcript up to the server's Finished.
+func (e *Engine) applicationKeys(main *keyschedule.Main, transcriptHash []byte, clientRandom [32]byte) {
+	client := main.ClientApplicationTrafficSecret(transcriptHash)
+	server := main.ServerApplicationTrafficSecret(transcriptHash)
+	exporter := main.ExporterMainSecret(transcriptHash)
+	e.cfg.logSecret("CLIENT_TRAFFIC_SECRET_0", clientRandom, client.Bytes())
+	e.cfg.logSecret("SERVER_TRAFFIC_SECRET_0", clientRandom, server.Bytes())
+	e.cfg.logSecret("EXPORTER_SECRET", clientRandom, exporter.Secret().Bytes())
+	e.post.exporter = exporter
+	if e.client != nil {
+		e.post.read, e.post.write = server, client
+	} else {
+		e.post.read, e.post.write = client, server
+	}
+}

@@ -1,0 +1,214 @@
+package handshake
+
+import (
+	"context"
+	"slices"
+
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/internal/redact"
+	"github.com/go-handoff/tls/keyschedule"
+)
+
+// Engine is one side of one TLS connection's handshake, and of what follows it
+// on the handshake layer: tickets and key updates. It does no I/O: bytes go in
+// by [Engine.Handle], effects come out by [Engine.NextEvent]. It is not safe
+// for concurrent use.
+type Engine struct {
+	redact.Value
+
+	cfg   *Config
+	ctx   context.Context
+	state waitState
+	err   error
+
+	in        reassembler
+	readLevel Level
+	earlyCCS  bool // a ChangeCipherSpec came before the version was known
+	events    []Event
+
+	transcript  keyschedule.Transcript
+	neg         State
+	established bool
+
+	// Exactly one of these is set, until the handshake ends.
+	client *clientHandshake
+	server *serverHandshake
+
+	post postHandshake
+}
+
+// NewClient returns an engine for the client side. ctx is what the callbacks
+// of cfg get.
+func NewClient(ctx context.Context, cfg *Config) *Engine {
+	e := &Engine{cfg: cfg, ctx: ctx}
+	e.client = &clientHandshake{Engine: e}
+	return e
+}
+
+// NewServer returns an engine for the server side. ctx is what the callbacks
+// of cfg get.
+func NewServer(ctx context.Context, cfg *Config) *Engine {
+	e := &Engine{cfg: cfg, ctx: ctx, state: serverWaitCH}
+	e.server = &serverHandshake{Engine: e}
+	return e
+}
+
+// Start queues a client's ClientHello. A server has nothing to start with and
+// does nothing.
+func (e *Engine) Start() error {
+	if e.err != nil || e.client == nil || e.state != stateStart {
+		return e.err
+	}
+	e.err = e.client.sendClientHello()
+	return e.err
+}
+
+// Handle takes bytes of handshake messages that arrived under the keys of
+// level, cut in any way. Its error carries the alert to send (see [AlertOf]);
+// after an error the engine is dead and every further call returns the same
+// one. Events that were queued before the error are still there.
+func (e *Engine) Handle(level Level, b []byte) error {
+	if e.err != nil {
+		return e.err
+	}
+	e.err = e.handle(level, b)
+	return e.err
+}
+
+func (e *Engine) handle(level Level, b []byte) error {
+	if level != e.readLevel {
+		return alert.Errorf(alert.UnexpectedMessage, "handshake message at level %v, expected %v", level, e.readLevel)
+	}
+	e.in.add(b)
+	for {
+		m, ok, err := e.in.next()
+		if !ok || err != nil {
+			return err
+		}
+		if err := e.dispatch(m); err != nil {
+			return err
+		}
+	}
+}
+
+// HandleChangeCipherSpec takes a ChangeCipherSpec record whose content was the
+// single byte 1. In TLS 1.2 it is part of the handshake; in TLS 1.3 it is
+// ignored where middlebox compatibility allows it.
+func (e *Engine) HandleChangeCipherSpec() error {
+	if e.err != nil {
+		return e.err
+	}
+	e.err = e.handleChangeCipherSpec()
+	return e.err
+}
+
+func (e *Engine) handleChangeCipherSpec() error {
+	switch {
+	case e.neg.Version == keyschedule.VersionTLS12:
+		if _, err := e.in.aligned(); err != nil {
+			return err
+		}
+		return e.dispatch(message{typ: changeCipherSpec})
+	case e.established, e.state == serverWaitCH:
+		return alert.Errorf(alert.UnexpectedMessage, "ChangeCipherSpec in state %v", e.state)
+	}
+	e.earlyCCS = e.earlyCCS || e.neg.Version == 0
+	return nil
+}
+
+// NextEvent returns the oldest event that was not returned yet. The caller
+// must drain the events after every call that may make some.
+func (e *Engine) NextEvent() (Event, bool) {
+	if len(e.events) == 0 {
+		return nil, false
+	}
+	ev := e.events[0]
+	e.events[0] = nil
+	if e.events = e.events[1:]; len(e.events) == 0 {
+		e.events = nil
+	}
+	return ev, true
+}
+
+// State returns what is negotiated so far. The caller must not change it.
+func (e *Engine) State() *State { return &e.neg }
+
+// Established reports whether the handshake is complete.
+func (e *Engine) Established() bool { return e.established }
+
+// ReadAligned reports whether no part of a handshake message is pending, so
+// that the reading side may be handed to somebody else.
+func (e *Engine) ReadAligned() bool { return len(e.in.buf) == 0 }
+
+// SetContext replaces the context that callbacks get from here on.
+func (e *Engine) SetContext(ctx context.Context) { e.ctx = ctx }
+
+// ExportKeyingMaterial returns n bytes bound to label and context
+// (RFC 9846, section 7.5; RFC 5705). It needs a complete handshake, and in TLS
+// 1.2 extended_master_secret.
+func (e *Engine) ExportKeyingMaterial(label string, context []byte, n int) ([]byte, error) {
+	if e.post.exporter == nil {
+		return nil, alert.Errorf(alert.InternalError, "no keying material to export before the handshake is complete, or without extended_master_secret")
+	}
+	return e.post.exporter.Export(label, context, n)
+}
+
+// Wipe overwrites the secrets that the engine holds. It cannot be used
+// afterwards.
+func (e *Engine) Wipe() {
+	if e.err == nil {
+		e.err = alert.Errorf(alert.InternalError, "engine was wiped")
+	}
+	if e.client != nil {
+		e.client.wipe()
+	}
+	if e.server != nil {
+		e.server.wipe()
+	}
+	e.client, e.server, e.events = nil, nil, nil
+	e.post.wipe()
+}
+
+func (e *Engine) emit(ev Event) { e.events = append(e.events, ev) }
+
+// send queues one of our messages and adds it to the transcript.
+func (e *Engine) send(level Level, raw []byte) {
+	if e.cfg.rewrite != nil {
+		raw = e.cfg.rewrite(raw)
+	}
+	e.transcript.Add(raw)
+	e.emitHandshake(level, raw)
+}
+
+// emitHandshake queues bytes, joined with those queued right before, so that
+// records are filled and not started for each message.
+func (e *Engine) emitHandshake(level Level, raw []byte) {
+	if n := len(e.events); n > 0 {
+		if last, ok := e.events[n-1].(SendHandshake); ok && last.Level == level {
+			last.Bytes = append(last.Bytes, raw...)
+			e.events[n-1] = last
+			return
+		}
+	}
+	e.emit(SendHandshake{Level: level, Bytes: slices.Clip(raw)})
+}
+
+// installRead changes the keys for what arrives.
+func (e *Engine) installRead(_ alignedProof, level Level, keys *keyschedule.TrafficKeys, secret keyschedule.TrafficSecret) {
+	e.readLevel = level
+	e.emit(InstallRead{Level: level, Keys: keys, Secret: &secret})
+}
+
+// installWrite changes the keys for what is sent.
+func (e *Engine) installWrite(level Level, keys *keyschedule.TrafficKeys, secret keyschedule.TrafficSecret) {
+	e.emit(InstallWrite{Level: level, Keys: keys, Secret: &secret})
+}
+
+// Alert is a TLS alert description (RFC 9846, section 6).
+type Alert = alert.Description
+
+// AlertOf returns the alert that the peer is owed for an error of this
+// package, internal_error if the error says nothing.
+func AlertOf(err error) Alert { return alert.Of(err) }
+
+func contains[T comparable](list []T, v T) bool { return slices.Contains(list, v) }

@@ -1,0 +1,108 @@
+package handshake
+
+import (
+	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/session"
+)
+
+// Level is an encryption level: which keys protect a handshake message. The
+// values are those of QUIC's encryption levels.
+type Level uint8
+
+// The levels. TLS 1.2 uses Initial before ChangeCipherSpec and Application
+// after it.
+const (
+	LevelInitial Level = iota
+	LevelEarly
+	LevelHandshake
+	LevelApplication
+)
+
+func (l Level) String() string {
+	switch l {
+	case LevelInitial:
+		return "initial"
+	case LevelEarly:
+		return "early"
+	case LevelHandshake:
+		return "handshake"
+	default:
+		return "application"
+	}
+}
+
+// Event is an effect that the engine asks its caller for. The set is closed:
+// [SendHandshake], [SendChangeCipherSpec], [InstallRead], [InstallWrite],
+// [EarlyDataAccepted], [EarlyDataRejected], [StoreSession], [Established] and
+// [PeerKeyUpdate].
+//
+// The order of events is the order of effects. Bytes of a SendHandshake that
+// comes before an InstallWrite travel under the old keys; those that come
+// after it travel under the new ones.
+type Event interface{ event() }
+
+// SendHandshake asks to send handshake messages at a level. Bytes is valid
+// for as long as the caller likes.
+type SendHandshake struct {
+	Level Level
+	Bytes []byte
+}
+
+// SendChangeCipherSpec asks to send a ChangeCipherSpec record: the real one of
+// TLS 1.2, or the one that makes TLS 1.3 look like it to middleboxes (RFC 9846,
+// appendix E.4), which is never encrypted.
+type SendChangeCipherSpec struct{}
+
+// InstallRead hands out the keys for what arrives from here on. The caller
+// owns Keys. Secret is the traffic secret that Keys were derived from; it is
+// empty for TLS 1.2. The peer's bytes that the caller already holds but has not
+// decrypted belong to the new keys.
+type InstallRead struct {
+	Level  Level
+	Keys   *keyschedule.TrafficKeys
+	Secret *keyschedule.TrafficSecret
+}
+
+// InstallWrite hands out the keys for what is sent from here on; see
+// [InstallRead].
+type InstallWrite struct {
+	Level  Level
+	Keys   *keyschedule.TrafficKeys
+	Secret *keyschedule.TrafficSecret
+}
+
+// EarlyDataAccepted says that the server takes the client's early data.
+type EarlyDataAccepted struct{}
+
+// EarlyDataRejected says that early data was not taken: a client sends it
+// again after the handshake, a server skips up to MaxBytes of records that do
+// not decrypt.
+type EarlyDataRejected struct{ MaxBytes uint32 }
+
+// StoreSession gives a client a session for later resumption. In TLS 1.3 it
+// may come several times, at any time after the handshake.
+type StoreSession struct{ Session *session.State }
+
+// Established says that the handshake is complete and authenticated: from
+// now on application data may be sent, and what arrives may be delivered.
+type Established struct{}
+
+// PeerKeyUpdate says that the peer changed its sending keys. InstallRead comes
+// right before it.
+type PeerKeyUpdate struct {
+	// Requested is true if the peer wants ours changed too. The caller then
+	// calls UpdateWriteKeys before it sends its next application data; once
+	// will do for any number of requests, so that a peer cannot pile up answers
+	// with a caller that is silent or blocked (RFC 9846, section 4.7.3).
+	Requested bool
+}
+
+func (SendHandshake) event()        {}
+func (SendChangeCipherSpec) event() {}
+func (InstallRead) event()          {}
+func (InstallWrite) event()         {}
+func (EarlyDataAccepted) event()    {}
+func (EarlyDataRejected) event()    {}
+func (StoreSession) event()         {}
+func (Established) event()          {}
+func (PeerKeyUpdate) event()        {}

@@ -1,0 +1,92 @@
+package handshake
+
+import "github.com/go-handoff/tls/internal/wire"
+
+// certificate13 is the Certificate of TLS 1.3 (RFC 9846, section 4.5.1).
+type certificate13 struct {
+	context []byte
+	entries []certificateEntry
+}
+
+// certificateEntry is a CertificateEntry. What stands in extensions must be
+// checked against what was asked for, entry by entry.
+type certificateEntry struct {
+	data       []byte
+	extensions []uint16
+	ocspStaple []byte
+	scts       [][]byte
+}
+
+func (m *certificate13) marshal() []byte {
+	b, body := newMessage(typeCertificate)
+	b = wire.AppendVec8(b, m.context)
+	b, list := wire.Open(b, 3)
+	for i := range m.entries {
+		e := &m.entries[i]
+		b = wire.AppendVec24(b, e.data)
+		b, e.extensions = appendExtensions(b, e, certificateExtensions)
+	}
+	wire.Close(b, list)
+	wire.Close(b, body)
+	return b
+}
+
+func parseCertificate13(body []byte) (*certificate13, error) {
+	r := wire.NewReader(body)
+	m := &certificate13{context: r.Vec8(0, maxVec8)}
+	list := wire.NewReader(r.Vec24(0, maxVec24))
+	if err := r.Done("Certificate"); err != nil {
+		return nil, err
+	}
+	for list.More() {
+		e := certificateEntry{data: list.Vec24(1, maxVec24)}
+		var err error
+		if e.extensions, err = parseExtensions(list.Vec16(0, maxVec16), &e, certificateExtensions); err != nil {
+			return nil, err
+		}
+		m.entries = append(m.entries, e)
+	}
+	if err := list.Done("Certificate"); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+var certificateExtensions = []extCodec[certificateEntry]{
+	{
+		ext:   extStatusRequest,
+		sends: func(e *certificateEntry) bool { return e.ocspStaple != nil },
+		write: func(e *certificateEntry, b []byte) []byte { return appendCertificateStatus(b, e.ocspStaple) },
+		read:  func(e *certificateEntry, r *wire.Reader) { e.ocspStaple = readCertificateStatus(r) },
+	},
+	{
+		ext:   extSCT,
+		sends: func(e *certificateEntry) bool { return e.scts != nil },
+		write: func(e *certificateEntry, b []byte) []byte { return appendVecs16(b, e.scts) },
+		read:  func(e *certificateEntry, r *wire.Reader) { e.scts = readVecs16(r, 1, maxVec16) },
+	},
+}
+
+// certificate12 is the Certificate of TLS 1.2 (RFC 5246, section 7.4.2).
+type certificate12 struct{ chain [][]byte }
+
+func (m *certificate12) marshal() []byte {
+	b, body := newMessage(typeCertificate)
+	b, list := wire.Open(b, 3)
+	for _, c := range m.chain {
+		b = wire.AppendVec24(b, c)
+	}
+	wire.Close(b, list)
+	wire.Close(b, body)
+	return b
+}
+
+func parseCertificate12(body []byte) (*certificate12, error) {
+	r := wire.NewReader(body)
+	m := &certificate12{}
+	readList(&r, r.Vec24(0, maxVec24), func(l *wire.Reader) { m.chain = append(m.chain, l.Vec24(1, maxVec24)) })
+	if err := r.Done("Certificate"); err != nil {
+		return nil, err
+	}
+	return m, nil
+}

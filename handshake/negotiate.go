@@ -1,0 +1,132 @@
+package handshake
+
+import (
+	"io"
+
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
+)
+
+const (
+	versionTLS12 = keyschedule.VersionTLS12
+	versionTLS13 = keyschedule.VersionTLS13
+)
+
+// The accessors below resolve what a Config leaves empty.
+
+func (c *Config) minVersion() uint16 { return max(c.MinVersion, versionTLS12) }
+
+func (c *Config) maxVersion() uint16 {
+	if c.MaxVersion == 0 {
+		return versionTLS13
+	}
+	return min(c.MaxVersion, versionTLS13)
+}
+
+func (c *Config) allows(version uint16) bool {
+	return c.minVersion() <= version && version <= c.maxVersion()
+}
+
+// versions lists what is allowed, highest first.
+func (c *Config) versions() []uint16 {
+	var v []uint16
+	for _, version := range [...]uint16{versionTLS13, versionTLS12} {
+		if c.allows(version) {
+			v = append(v, version)
+		}
+	}
+	return v
+}
+
+func (c *Config) cipherSuites() []uint16 {
+	if len(c.CipherSuites) == 0 {
+		return DefaultCipherSuites()
+	}
+	return c.CipherSuites
+}
+
+// suitesFor lists the suites of a version in our order of preference.
+func (c *Config) suitesFor(version uint16) []*keyschedule.Suite {
+	var list []*keyschedule.Suite
+	for _, id := range c.cipherSuites() {
+		if s := keyschedule.SuiteByID(id); s != nil && s.Version == version {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (c *Config) provider() Provider {
+	if c.Provider == nil {
+		return DefaultProvider()
+	}
+	return c.Provider
+}
+
+// groupsFor lists the groups of a version that the provider has, in our order
+// of preference. Hybrids exist in TLS 1.3 only.
+func (c *Config) groupsFor(version uint16) []NamedGroup {
+	groups := c.Groups
+	if len(groups) == 0 {
+		groups = DefaultGroups()
+	}
+	var list []NamedGroup
+	for _, g := range groups {
+		if (version == versionTLS13 || g.usable12()) && c.provider().KeyExchange(g) != nil {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+func (c *Config) signatureSchemes() []SignatureScheme {
+	if len(c.SignatureSchemes) == 0 {
+		return DefaultSignatureSchemes()
+	}
+	return c.SignatureSchemes
+}
+
+// compressionAlgs lists how we let the peer compress certificates.
+func (c *Config) compressionAlgs() []CertCompressionAlg {
+	if !c.CompressCertificates {
+		return nil
+	}
+	return []CertCompressionAlg{certCompressionZlib}
+}
+
+// random fills b from the Config's source.
+func (c *Config) random(b []byte) error {
+	if _, err := io.ReadFull(c.Rand, b); err != nil {
+		return alert.Errorf(alert.InternalError, "no randomness: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) logSecret(label string, clientRandom [32]byte, secret []byte) {
+	if c.KeyLog != nil {
+		c.KeyLog(label, clientRandom[:], secret)
+	}
+}
+
+// selectALPN chooses the protocol on a server: the first of ours that the
+// client offers (RFC 7301, section 3.2). A client that offers none, or a server
+// that has none, goes on without.
+func selectALPN(ours, theirs []string) (string, error) {
+	if len(ours) == 0 || len(theirs) == 0 {
+		return "", nil
+	}
+	for _, p := range ours {
+		if contains(theirs, p) {
+			return p, nil
+		}
+	}
+	return "", alert.Errorf(alert.NoApplicationProtocol, "client offers no application protocol of ours: %q", theirs)
+}
+
+// checkALPN checks a server's choice on a client.
+func checkALPN(offered []string, chosen string) error {
+	if chosen != "" && !contains(offered, chosen) {
+		return alert.Errorf(alert.IllegalParameter, "server chose application protocol %q, which was not offered", chosen)
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package handshake
+
+import (
+	"crypto/subtle"
+
+	"github.com/go-handoff/tls/internal/alert"
+)
+
+// The types below are proofs: each is made by one function that verifies
+// something, and what depends on the verification demands the value. Leaving
+// out a verification does not compile, or where a proof is kept between two
+// messages, its zero value is refused.
+
+// alignedProof says that no handshake bytes are pending at a key change.
+type alignedProof struct{ ok bool }
+
+// peerVerified says that the peer has proved who it is, as far as the
+// configuration demands.
+type peerVerified struct{ ok bool }
+
+// finishedVerified says that the peer's Finished covers our transcript.
+type finishedVerified struct{ ok bool }
+
+// verifyPeerSignature checks a CertificateVerify or ServerKeyExchange signature
+// by the peer's leaf certificate.
+func (e *Engine) verifyPeerSignature(offered []SignatureScheme, s SignatureScheme, message, sig []byte) (peerVerified, error) {
+	leaf := e.neg.PeerCertificates[0]
+	if !contains(offered, s) || !schemeFits(e.neg.Version, leaf.PublicKey, s) {
+		return peerVerified{}, alert.Errorf(alert.IllegalParameter, "peer signed with %v, which was not offered or does not fit its key", s)
+	}
+	if err := verify(leaf.PublicKey, s, message, sig); err != nil {
+		return peerVerified{}, err
+	}
+	e.neg.SignatureScheme = s
+	return peerVerified{ok: true}, nil
+}
+
+// verifiedByPSK holds when the key schedule rests on a pre-shared key, which
+// only the right peer knows: its Finished proves it.
+func (e *Engine) verifiedByPSK() peerVerified {
+	return peerVerified{ok: e.neg.Resumed || e.neg.ExternalPSK != nil}
+}
+
+// verifiedAnonymous accepts a client without a certificate where the server's
+// policy allows that.
+func verifiedAnonymous(policy ClientAuth) (peerVerified, error) {
+	if policy == RequireClientCert {
+		return peerVerified{}, alert.Errorf(alert.CertificateRequired, "client sent no certificate")
+	}
+	return peerVerified{ok: true}, nil
+}
+
+// verifyFinished compares the peer's Finished with what it must be.
+func verifyFinished(got, want []byte) (finishedVerified, error) {
+	if subtle.ConstantTimeCompare(got, want) != 1 {
+		return finishedVerified{}, alert.Errorf(alert.DecryptError, "peer's Finished does not match the handshake")
+	}
+	return finishedVerified{ok: true}, nil
+}
+
+// establish ends the handshake. It is the only place that emits Established.
+func (e *Engine) establish(peer peerVerified, fin finishedVerified) error {
+	if !peer.ok || !fin.ok {
+		return alert.Errorf(alert.InternalError, "handshake ended without verification")
+	}
+	e.established = true
+	e.transcript.Forget()
+	e.client, e.server = nil, nil
+	e.emit(Established{})
+	return nil
+}

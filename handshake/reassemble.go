@@ -1,0 +1,63 @@
+package handshake
+
+import (
+	"github.com/go-handoff/tls/internal/alert"
+)
+
+const (
+	messageHeaderLen = 4
+	// maxMessage bounds what a peer can make us buffer for one message.
+	// Certificate chains may be longer than anything else.
+	maxMessage     = 1 << 16
+	maxCertificate = 1 << 18
+)
+
+// message is one handshake message as it stood on the wire. raw, header
+// included, is what the transcript hashes.
+type message struct {
+	typ  HandshakeType
+	raw  []byte
+	body []byte
+}
+
+// reassembler joins handshake bytes, however records cut them, into messages.
+type reassembler struct{ buf []byte }
+
+// add appends bytes from a record.
+func (r *reassembler) add(b []byte) { r.buf = append(r.buf, b...) }
+
+// next returns the next whole message, if there is one. The message does not
+// alias the buffer of the bytes still to come.
+func (r *reassembler) next() (message, bool, error) {
+	if len(r.buf) < messageHeaderLen {
+		return message{}, false, nil
+	}
+	typ := HandshakeType(r.buf[0])
+	n := int(r.buf[1])<<16 | int(r.buf[2])<<8 | int(r.buf[3])
+	limit := maxMessage
+	if typ == typeCertificate || typ == typeCompressedCertificate {
+		limit = maxCertificate
+	}
+	if n > limit {
+		return message{}, false, alert.Errorf(alert.IllegalParameter, "%v of %d bytes is too long", typ, n)
+	}
+	end := messageHeaderLen + n
+	if len(r.buf) < end {
+		return message{}, false, nil
+	}
+	raw := r.buf[:end:end]
+	r.buf = r.buf[end:]
+	if len(r.buf) == 0 {
+		r.buf = nil
+	}
+	return message{typ: typ, raw: raw, body: raw[messageHeaderLen:]}, true, nil
+}
+
+// aligned proves that no byte of a handshake message is pending, which a key
+// change demands: messages must not span one (RFC 9846, section 5.1).
+func (r *reassembler) aligned() (alignedProof, error) {
+	if len(r.buf) > 0 {
+		return alignedProof{}, alert.Errorf(alert.UnexpectedMessage, "handshake data after a message that changes keys")
+	}
+	return alignedProof{ok: true}, nil
+}

@@ -1,0 +1,158 @@
+package keyschedule
+
+import (
+	"crypto/subtle"
+
+	"github.com/go-handoff/tls/internal/redact"
+)
+
+// MaxSecretLen is the length of the longest secret: a SHA-384 output or a TLS
+// 1.2 master secret.
+const MaxSecretLen = 48
+
+// Secret is key material of up to [MaxSecretLen] bytes that does not print.
+// The zero value holds nothing. In an unexported field of another type fmt asks
+// no methods: a type that keeps a Secret there must not print either.
+type Secret struct {
+	redact.Value
+	n uint8
+	b [MaxSecretLen]byte
+}
+
+// NewSecret returns a copy of b as a Secret. It panics if b is longer than
+// [MaxSecretLen].
+func NewSecret(b []byte) Secret {
+	if len(b) > MaxSecretLen {
+		panic("keyschedule: secret too long")
+	}
+	s := Secret{n: uint8(len(b))}
+	copy(s.b[:], b)
+	return s
+}
+
+// Bytes returns the secret. It aliases s, so that wiping s wipes it too.
+func (s *Secret) Bytes() []byte { return s.b[:s.n] }
+
+// Len returns the secret's length in bytes, 0 if there is none.
+func (s *Secret) Len() int { return int(s.n) }
+
+// Equal compares two secrets in constant time.
+func (s *Secret) Equal(t *Secret) bool {
+	return subtle.ConstantTimeCompare(s.Bytes(), t.Bytes()) == 1
+}
+
+// Wipe overwrites the secret. Copies that the compiler or the runtime made
+// elsewhere (registers, grown stacks) are out of its reach; Go has no stable
+// way to clear those.
+func (s *Secret) Wipe() {
+	clear(s.b[:])
+	s.n = 0
+}
+
+// TrafficSecret is one direction's secret of one epoch, from which that
+// direction's keys and its next TrafficSecret come (RFC 9846, section 7.3).
+type TrafficSecret struct{ Secret }
+
+// Next returns the secret that follows a KeyUpdate (RFC 9846, section 7.2).
+func (s *TrafficSecret) Next(h Hash) TrafficSecret {
+	var next TrafficSecret
+	next.n = uint8(h.Size())
+	expandLabel(h, next.b[:next.n], s.Bytes(), "traffic upd", nil)
+	return next
+}
+
+// Keys returns the record protection keys of this epoch, at sequence number 0.
+func (s *TrafficSecret) Keys(suite *Suite) *TrafficKeys {
+	k := newTrafficKeys(suite)
+	expandLabel(suite.Hash, k.Key(), s.Bytes(), "key", nil)
+	expandLabel(suite.Hash, k.IV(), s.Bytes(), "iv", nil)
+	return k
+}
+
+// VerifyData appends the Finished value over transcriptHash to dst
+// (RFC 9846, section 4.5.3). A PSK binder is computed the same way over a
+// binder key.
+func (s *Secret) VerifyData(h Hash, dst, transcriptHash []byte) []byte {
+	var key Secret
+	defer key.Wipe()
+	key.n = uint8(h.Size())
+	expandLabel(h, key.b[:key.n], s.Bytes(), "finished", nil)
+	return appendHMAC(h, dst, key.Bytes(), transcriptHash)
+}
+
+// TrafficKeys protects one direction for one epoch, from record Seq on. It is
+// what the handshake hands to a record layer, ours or a kernel's, and it has
+// one owner at a time: whoever takes it advances Seq and wipes it. It must not
+// be copied, or two owners could use the same nonce; go vet reports a copy.
+type TrafficKeys struct {
+	redact.Value
+	_ noCopy
+
+	Suite *Suite
+	Seq   uint64 // number of the next record
+
+	// m is a pointer because fmt asks no methods of a *TrafficKeys in an
+	// unexported field, and for some verbs shows what it points to, one level deep.
+	m *keyMaterial
+}
+
+type keyMaterial struct {
+	redact.Value
+	key [32]byte
+	iv  [12]byte
+	mac [20]byte
+}
+
+// Key returns the cipher's key. It aliases k.
+func (k *TrafficKeys) Key() []byte { return k.material().key[:k.Suite.Cipher.KeyLen()] }
+
+// IV returns the part of the nonce that the key schedule gives: 12 bytes
+// (write_iv) for TLS 1.3 and for ChaCha20-Poly1305, the 4-byte salt for TLS 1.2
+// AES-GCM, nothing for CBC. It aliases k.
+func (k *TrafficKeys) IV() []byte { return k.material().iv[:k.Suite.fixedIVLen()] }
+
+// MACKey returns the key of the record MAC, which only CBC suites have.
+// It aliases k.
+func (k *TrafficKeys) MACKey() []byte { return k.material().mac[:k.Suite.Cipher.MACLen()] }
+
+// Wipe overwrites the keys.
+func (k *TrafficKeys) Wipe() { *k.material() = keyMaterial{} }
+
+// NewTrafficKeys returns keys that were made elsewhere, for use from record
+// seq on. It returns nil if a length does not fit the suite.
+func NewTrafficKeys(suite *Suite, key, iv, mac []byte, seq uint64) *TrafficKeys {
+	k := newTrafficKeys(suite)
+	k.Seq = seq
+	if len(key) != len(k.Key()) || len(iv) != len(k.IV()) || len(mac) != len(k.MACKey()) {
+		return nil
+	}
+	copy(k.Key(), key)
+	copy(k.IV(), iv)
+	copy(k.MACKey(), mac)
+	return k
+}
+
+// newTrafficKeys returns keys that are all zeros, in one allocation.
+func newTrafficKeys(suite *Suite) *TrafficKeys {
+	var both struct {
+		TrafficKeys
+		keyMaterial
+	}
+	both.Suite, both.m = suite, &both.keyMaterial
+	return &both.TrafficKeys
+}
+
+// material returns the keys, zeros at first in a TrafficKeys that was not made
+// by a function of this package.
+func (k *TrafficKeys) material() *keyMaterial {
+	if k.m == nil {
+		k.m = new(keyMaterial)
+	}
+	return k.m
+}
+
+// noCopy makes go vet's copylocks check report copies of what embeds it.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}

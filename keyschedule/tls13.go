@@ -1,0 +1,167 @@
+package keyschedule
+
+import (
+	"errors"
+
+	"github.com/go-handoff/tls/internal/redact"
+)
+
+// PSKKind says where a pre-shared key comes from; its binder is labelled by it.
+type PSKKind uint8
+
+// The kinds of PSK (RFC 9846, section 7.1, and RFC 9258, section 5.2).
+const (
+	ResumptionPSK PSKKind = iota + 1
+	ExternalPSK
+	ImportedPSK
+)
+
+func (k PSKKind) binderLabel() string {
+	switch k {
+	case ResumptionPSK:
+		return "res binder"
+	case ImportedPSK:
+		return "imp binder"
+	default:
+		return "ext binder"
+	}
+}
+
+// Early is the first stage of the TLS 1.3 key schedule: Early Secret.
+type Early struct {
+	redact.Value
+	h      Hash
+	secret Secret
+}
+
+// NewEarly starts a key schedule from psk, or from zeros if psk is empty.
+func NewEarly(h Hash, psk []byte) *Early {
+	var zeros [MaxSecretLen]byte
+	if len(psk) == 0 {
+		psk = zeros[:h.Size()]
+	}
+	return &Early{h: h, secret: extract(h, nil, psk)}
+}
+
+// BinderKey returns the key of the PSK's binder; see [Secret.VerifyData].
+func (e *Early) BinderKey(kind PSKKind) Secret {
+	return deriveSecret(e.h, &e.secret, kind.binderLabel(), e.h.appendSum(nil, nil))
+}
+
+// ClientEarlyTrafficSecret covers ClientHello.
+func (e *Early) ClientEarlyTrafficSecret(transcriptHash []byte) TrafficSecret {
+	return TrafficSecret{deriveSecret(e.h, &e.secret, "c e traffic", transcriptHash)}
+}
+
+// EarlyExporterSecret covers ClientHello.
+func (e *Early) EarlyExporterSecret(transcriptHash []byte) *Exporter {
+	return &Exporter{h: e.h, secret: deriveSecret(e.h, &e.secret, "e exp master", transcriptHash)}
+}
+
+// Handshake goes on to the next stage with the (EC)DHE secret. e is wiped.
+func (e *Early) Handshake(sharedSecret []byte) *Handshake {
+	defer e.Wipe()
+	salt := deriveSecret(e.h, &e.secret, "derived", e.h.appendSum(nil, nil))
+	defer salt.Wipe()
+	return &Handshake{h: e.h, secret: extract(e.h, salt.Bytes(), sharedSecret)}
+}
+
+// Wipe overwrites the stage's secret.
+func (e *Early) Wipe() { e.secret.Wipe() }
+
+// Handshake is the second stage: Handshake Secret.
+type Handshake struct {
+	redact.Value
+	h      Hash
+	secret Secret
+}
+
+// ClientHandshakeTrafficSecret covers ClientHello...ServerHello.
+func (s *Handshake) ClientHandshakeTrafficSecret(transcriptHash []byte) TrafficSecret {
+	return TrafficSecret{deriveSecret(s.h, &s.secret, "c hs traffic", transcriptHash)}
+}
+
+// ServerHandshakeTrafficSecret covers ClientHello...ServerHello.
+func (s *Handshake) ServerHandshakeTrafficSecret(transcriptHash []byte) TrafficSecret {
+	return TrafficSecret{deriveSecret(s.h, &s.secret, "s hs traffic", transcriptHash)}
+}
+
+// Main goes on to the last stage. s is wiped.
+func (s *Handshake) Main() *Main {
+	defer s.Wipe()
+	var zeros [MaxSecretLen]byte
+	salt := deriveSecret(s.h, &s.secret, "derived", s.h.appendSum(nil, nil))
+	defer salt.Wipe()
+	return &Main{h: s.h, secret: extract(s.h, salt.Bytes(), zeros[:s.h.Size()])}
+}
+
+// Wipe overwrites the stage's secret.
+func (s *Handshake) Wipe() { s.secret.Wipe() }
+
+// Main is the last stage: Main Secret.
+type Main struct {
+	redact.Value
+	h      Hash
+	secret Secret
+}
+
+// ClientApplicationTrafficSecret covers ClientHello...server Finished.
+func (m *Main) ClientApplicationTrafficSecret(transcriptHash []byte) TrafficSecret {
+	return TrafficSecret{deriveSecret(m.h, &m.secret, "c ap traffic", transcriptHash)}
+}
+
+// ServerApplicationTrafficSecret covers ClientHello...server Finished.
+func (m *Main) ServerApplicationTrafficSecret(transcriptHash []byte) TrafficSecret {
+	return TrafficSecret{deriveSecret(m.h, &m.secret, "s ap traffic", transcriptHash)}
+}
+
+// ExporterMainSecret covers ClientHello...server Finished.
+func (m *Main) ExporterMainSecret(transcriptHash []byte) *Exporter {
+	return &Exporter{h: m.h, secret: deriveSecret(m.h, &m.secret, "exp master", transcriptHash)}
+}
+
+// ResumptionMainSecret covers ClientHello...client Finished.
+func (m *Main) ResumptionMainSecret(transcriptHash []byte) Secret {
+	return deriveSecret(m.h, &m.secret, "res master", transcriptHash)
+}
+
+// Wipe overwrites the stage's secret.
+func (m *Main) Wipe() { m.secret.Wipe() }
+
+// ResumptionPSKFrom returns the PSK of a ticket with the given nonce
+// (RFC 9846, section 4.7.1).
+func ResumptionPSKFrom(h Hash, resumptionMainSecret *Secret, nonce []byte) Secret {
+	psk := Secret{n: uint8(h.Size())}
+	expandLabel(h, psk.b[:psk.n], resumptionMainSecret.Bytes(), "resumption", nonce)
+	return psk
+}
+
+// Exporter makes keying material for applications (RFC 9846, section 7.5).
+type Exporter struct {
+	redact.Value
+	h      Hash
+	secret Secret
+}
+
+var errExportLength = errors.New("tls: too much keying material asked for")
+
+// Export returns n bytes of keying material bound to label and context.
+func (e *Exporter) Export(label string, context []byte, n int) ([]byte, error) {
+	if n < 0 || n > 255*e.h.Size() {
+		return nil, errExportLength
+	}
+	if len("tls13 ")+len(label) > 255 {
+		return nil, errors.New("tls: exporter label too long")
+	}
+	secret := deriveSecret(e.h, &e.secret, label, e.h.appendSum(nil, nil))
+	defer secret.Wipe()
+	out := make([]byte, n)
+	expandLabel(e.h, out, secret.Bytes(), "exporter", e.h.appendSum(nil, context))
+	return out, nil
+}
+
+// Secret returns the exporter's secret, which key logs name.
+func (e *Exporter) Secret() *Secret { return &e.secret }
+
+// Wipe overwrites the exporter's secret.
+func (e *Exporter) Wipe() { e.secret.Wipe() }

@@ -1,0 +1,76 @@
+package record
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+
+	"github.com/go-handoff/tls/internal/redact"
+)
+
+// explicitLen is the length of the part of an AES-GCM nonce that TLS 1.2 sends
+// in each record (RFC 5288, section 3).
+const explicitLen = 8
+
+// aead12 is the AEAD record protection of TLS 1.2 (RFC 5246, section 6.2.3.3),
+// with the nonces of AES-GCM (RFC 5288, section 3) if the key schedule gave a
+// salt of 4 bytes, and else with those of ChaCha20-Poly1305 (RFC 7905, section
+// 2), which are those of TLS 1.3.
+type aead12 struct {
+	redact.Value
+	aead  cipher.AEAD
+	iv    []byte         // aliases the TrafficKeys
+	nonce [nonceLen]byte // scratch, here because it would escape from a stack
+	add   [13]byte       // scratch, likewise
+}
+
+func (a *aead12) explicit() int {
+	if len(a.iv) == nonceLen {
+		return 0
+	}
+	return explicitLen
+}
+
+func (a *aead12) prefixLen() int      { return HeaderLen + a.explicit() }
+func (a *aead12) recordLen(n int) int { return a.prefixLen() + n + tagLen }
+func (*aead12) maxLength() int        { return MaxCiphertext12 }
+func (a *aead12) forget()             { clear(a.nonce[:]) }
+
+func (a *aead12) seal(rec []byte, seq uint64, typ ContentType, content []byte) error {
+	prefix := a.prefixLen()
+	putHeader(rec, typ, wireVersion)
+	if a.explicit() > 0 {
+		// The sequence number is unique under this key, which is all that the
+		// explicit part must be. A kernel that takes the key over goes on with
+		// it from there.
+		binary.BigEndian.PutUint64(rec[HeaderLen:], seq)
+	}
+	a.setNonce(rec[HeaderLen:prefix], seq)
+	putAdditional12(&a.add, seq, typ, len(content))
+	a.aead.Seal(rec[prefix:prefix], a.nonce[:], content, a.add[:])
+	return nil
+}
+
+func (a *aead12) open(dst, rec []byte, seq uint64) (ContentType, []byte, error) {
+	typ, prefix := ContentType(rec[0]), a.prefixLen()
+	if len(rec) < prefix+tagLen {
+		return 0, nil, errMAC
+	}
+	a.setNonce(rec[HeaderLen:prefix], seq)
+	sealed := rec[prefix:]
+	putAdditional12(&a.add, seq, typ, len(sealed)-tagLen)
+	content, err := a.aead.Open(room(dst, sealed), a.nonce[:], sealed, a.add[:])
+	if err != nil {
+		return 0, nil, errMAC
+	}
+	return typ, content, nil
+}
+
+// setNonce makes the nonce from the salt and the explicit part, or from the
+// sequence number if there is no explicit part.
+func (a *aead12) setNonce(explicit []byte, seq uint64) {
+	if len(explicit) == 0 {
+		xorNonce(&a.nonce, a.iv, seq)
+		return
+	}
+	copy(a.nonce[copy(a.nonce[:], a.iv):], explicit)
+}

@@ -1,0 +1,267 @@
+package record
+
+import (
+	"io"
+	"math"
+	"slices"
+
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/internal/redact"
+	"github.com/go-handoff/tls/keyschedule"
+)
+
+// Errors that callers act on. Both carry internal_error: they are about our
+// own keys, and nothing that the peer did.
+var (
+	// ErrLimit means that the key may protect no more records: the connection
+	// must change keys or close (RFC 9846, sections 5.3 and 5.5).
+	ErrLimit = alert.Errorf(alert.InternalError, "record limit of the traffic key reached")
+	// ErrReleased means that the keys were given away or wiped.
+	ErrReleased = alert.Errorf(alert.InternalError, "traffic keys are no longer here")
+)
+
+// Sealer protects what one direction sends in one epoch. The zero value is the
+// epoch before the first keys, and sends plaintext records.
+type Sealer struct {
+	redact.Value
+	_ noCopy
+
+	keys   *keyschedule.TrafficKeys // nil without protection; counts the records
+	prot   sealing                  // nil without protection
+	plain  plaintext
+	err    error // why it seals no more
+	limit  uint64
+	maxLen int // content per record, 0 for MaxPlaintext
+	pad    Padding
+	rand   io.Reader // source of CBC IVs, nil for crypto/rand
+}
+
+// sealing is one construction that protects records.
+type sealing interface {
+	// prefixLen is how many bytes stand before the content in a record.
+	prefixLen() int
+	// recordLen is the length of a record with n bytes of content and padding.
+	recordLen(n int) int
+	// seal fills rec, which has the record's length, with content, which is
+	// elsewhere or in its place already. What is left over becomes padding.
+	seal(rec []byte, seq uint64, typ ContentType, content []byte) error
+	// forget overwrites what can be overwritten of the keys.
+	forget()
+}
+
+// Option changes how a [Sealer] works, from the start.
+type Option func(*Sealer)
+
+// WithRand makes r the source of the random IVs of CBC records, in place of
+// crypto/rand. Other records need no randomness.
+func WithRand(r io.Reader) Option { return func(s *Sealer) { s.rand = r } }
+
+// NewSealer returns a Sealer that protects with k, from record k.Seq on. It
+// owns k from then on. If k's cipher is not available in this process, as in
+// FIPS 140-only mode, Seal says so.
+func NewSealer(k *keyschedule.TrafficKeys, opts ...Option) *Sealer {
+	s := &Sealer{keys: k, limit: k.Suite.RecordLimit()}
+	for _, o := range opts {
+		o(s)
+	}
+	s.prot, s.err = newSealing(k, s.rand)
+	return s
+}
+
+// Seal appends to dst the records that carry payload as type typ: one for each
+// [MaxPlaintext] bytes, or for as many as SetMaxFragment said, and one for an
+// empty payload. It does not allocate if dst has room for [Sealer.SealedLen]
+// more bytes. On errors it returns dst unchanged; a call that would pass the
+// key's record limit seals nothing and returns [ErrLimit].
+//
+// The payload must not overlap dst's room, with one exception: if it fits one
+// record, it may be where its record has it, [Sealer.PrefixLen] bytes after
+// dst's end, and is then sealed in place.
+//
+// Application data needs protection (RFC 9846, section 5.1). A TLS 1.3
+// ChangeCipherSpec never has any (appendix E.4), and does not count.
+func (s *Sealer) Seal(dst []byte, typ ContentType, payload []byte) ([]byte, error) {
+	if err := s.check(typ, payload); err != nil {
+		return dst, err
+	}
+	out := slices.Grow(dst, s.SealedLen(typ, len(payload)))
+	if !s.placed(out, typ, payload) {
+		return dst, alert.Errorf(alert.InternalError, "payload overlaps the room for its records")
+	}
+	for {
+		n := min(len(payload), s.maxFragment())
+		var err error
+		if out, err = s.sealOne(out, typ, payload[:n]); err != nil {
+			return dst, err
+		}
+		if payload = payload[n:]; len(payload) == 0 {
+			return out, nil
+		}
+	}
+}
+
+// sealOne appends one record to dst, which has room for it.
+func (s *Sealer) sealOne(dst []byte, typ ContentType, content []byte) ([]byte, error) {
+	prot := s.protection(typ)
+	n := prot.recordLen(len(content) + s.padding(typ, len(content)))
+	rec := dst[len(dst) : len(dst)+n : len(dst)+n]
+	if prot != s.prot {
+		return dst[:len(dst)+n], prot.seal(rec, 0, typ, content)
+	}
+	if err := prot.seal(rec, s.keys.Seq, typ, content); err != nil {
+		return dst, err
+	}
+	s.keys.Seq++
+	return dst[:len(dst)+n], nil
+}
+
+// check refuses what must not be sent.
+func (s *Sealer) check(typ ContentType, payload []byte) error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case len(payload) == 0 && typ != ApplicationData:
+		return alert.Errorf(alert.InternalError, "empty record of type %v", typ)
+	case !typ.known():
+		return alert.Errorf(alert.InternalError, "record of type %v", typ)
+	case s.keys == nil && typ == ApplicationData:
+		return alert.Errorf(alert.InternalError, "application data without protection")
+	case s.protection(typ) == s.prot && uint64(s.records(len(payload))) > s.Remaining():
+		return ErrLimit
+	}
+	return nil
+}
+
+// placed reports whether payload is where Seal allows it, dst having room.
+func (s *Sealer) placed(dst []byte, typ ContentType, payload []byte) bool {
+	room := dst[len(dst) : len(dst)+s.SealedLen(typ, len(payload))]
+	if !overlap(room, payload) {
+		return true
+	}
+	return len(payload) <= s.maxFragment() && &payload[0] == &room[s.protection(typ).prefixLen()]
+}
+
+// protection returns the construction for records of type typ.
+func (s *Sealer) protection(typ ContentType) sealing {
+	if s.keys == nil || s.tls13() && typ == ChangeCipherSpec {
+		return &s.plain
+	}
+	return s.prot
+}
+
+func (s *Sealer) tls13() bool {
+	return s.keys != nil && s.keys.Suite.Version == keyschedule.VersionTLS13
+}
+
+// SealedLen returns how many bytes Seal appends for n bytes of type typ. It is
+// exact but for a padding policy, with which it is an upper bound.
+func (s *Sealer) SealedLen(typ ContentType, n int) int {
+	prot, full := s.protection(typ), s.maxFragment()
+	if prot == nil {
+		return 0
+	}
+	records := s.records(n)
+	if s.pads(typ) {
+		return records * prot.recordLen(full)
+	}
+	return (records-1)*prot.recordLen(full) + prot.recordLen(n-(records-1)*full)
+}
+
+// PrefixLen returns how many bytes of a record stand before its content. A
+// caller that leaves them free can have its content sealed in place.
+func (s *Sealer) PrefixLen() int {
+	if s.prot == nil {
+		return HeaderLen
+	}
+	return s.prot.prefixLen()
+}
+
+// Seq returns the number of the next record, 0 without protection.
+func (s *Sealer) Seq() uint64 {
+	if s.keys == nil {
+		return 0
+	}
+	return s.keys.Seq
+}
+
+// Remaining returns how many records may still be sealed. A change of keys, or
+// the alert that closes the connection, needs one of them itself.
+func (s *Sealer) Remaining() uint64 {
+	if s.keys == nil {
+		return math.MaxUint64
+	}
+	return s.limit - min(s.limit, s.keys.Seq)
+}
+
+// SetLimit lowers the number of records that the key may protect in all, below
+// what its suite allows (RFC 9846, section 5.5). It cannot raise it.
+func (s *Sealer) SetLimit(n uint64) { s.limit = min(s.limit, n) }
+
+// Padding says how many bytes of padding to add to a TLS 1.3 record with
+// contentLen bytes of content (RFC 9846, section 5.4). What is too much for a
+// record is cut.
+type Padding func(contentLen int) int
+
+// SetPadding sets the padding policy, nil for none. TLS 1.2 has no padding that
+// could hide a length.
+func (s *Sealer) SetPadding(p Padding) { s.pad = p }
+
+func (s *Sealer) pads(typ ContentType) bool {
+	return s.pad != nil && s.tls13() && typ != ChangeCipherSpec
+}
+
+// padding returns how much to pad a record with n bytes of content.
+func (s *Sealer) padding(typ ContentType, n int) int {
+	if !s.pads(typ) {
+		return 0
+	}
+	return min(max(s.pad(n), 0), s.maxFragment()-n)
+}
+
+// SetMaxFragment bounds the content of a record, together with padding, to n
+// bytes from 64 (RFC 8449, section 4) to [MaxPlaintext].
+func (s *Sealer) SetMaxFragment(n int) { s.maxLen = min(max(n, 64), MaxPlaintext) }
+
+func (s *Sealer) maxFragment() int {
+	if s.maxLen == 0 {
+		return MaxPlaintext
+	}
+	return s.maxLen
+}
+
+// records returns how many records n bytes need.
+func (s *Sealer) records(n int) int {
+	return max(1, (n+s.maxFragment()-1)/s.maxFragment())
+}
+
+// SetPlaintextVersion sets the version in the header of plaintext records,
+// 0x0303 by default. A first ClientHello travels under 0x0301 (RFC 9846,
+// section 5.1). Protected records bear 0x0303 always.
+func (s *Sealer) SetPlaintextVersion(v uint16) { s.plain.version = v }
+
+// Release ends the Sealer and returns its keys, with Seq the number of the next
+// record, to be used elsewhere. It returns nil if there are none.
+func (s *Sealer) Release() *keyschedule.TrafficKeys {
+	k := s.keys
+	if s.prot != nil {
+		s.prot.forget()
+	}
+	s.keys, s.prot, s.err = nil, nil, ErrReleased
+	return k
+}
+
+// Wipe ends the Sealer and overwrites its keys. The expanded keys inside the
+// standard library's ciphers are out of its reach, and left to the garbage
+// collector.
+func (s *Sealer) Wipe() {
+	if k := s.Release(); k != nil {
+		k.Wipe()
+	}
+}
+
+// noCopy makes go vet report copies: two Sealers with one key would use the
+// same nonces.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
