@@ -3,6 +3,7 @@ package fuzz
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -26,17 +27,14 @@ func pickSuite(n byte) *keyschedule.Suite {
 	return suites[int(n)%len(suites)]
 }
 
-// isRecordAlert reports whether a record may be refused with err.
+// recordAlerts are what a record may be refused with.
+var recordAlerts = []alert.Description{
+	alert.UnexpectedMessage, alert.BadRecordMAC, alert.RecordOverflow, alert.DecodeError, alert.ProtocolVersion,
+}
+
 func isRecordAlert(err error) bool {
 	var e *alert.Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Description {
-	case alert.UnexpectedMessage, alert.BadRecordMAC, alert.RecordOverflow, alert.DecodeError, alert.ProtocolVersion:
-		return true
-	}
-	return false
+	return errors.As(err, &e) && slices.Contains(recordAlerts, e.Description)
 }
 
 // FuzzRecordOpen gives an Opener bytes that the peer did not seal, and then

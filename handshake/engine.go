@@ -173,9 +173,7 @@ func (e *Engine) emit(ev Event) { e.events = append(e.events, ev) }
 
 // send queues one of our messages and adds it to the transcript.
 func (e *Engine) send(level Level, raw []byte) {
-	if e.cfg.rewrite != nil {
-		raw = e.cfg.rewrite(raw)
-	}
+	raw = e.cfg.rewritten(raw)
 	e.transcript.Add(raw)
 	e.emitHandshake(level, raw)
 }

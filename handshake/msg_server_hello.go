@@ -98,10 +98,10 @@ func parseServerHello(body []byte) (*serverHello, error) {
 // serverHelloExtensions is in the order of sending.
 var serverHelloExtensions = []extCodec[serverHello]{
 	{
-		ext:   extSupportedVersions,
-		sends: func(m *serverHello) bool { return m.supportedVersion != 0 },
-		write: func(m *serverHello, b []byte) []byte { return binary.BigEndian.AppendUint16(b, m.supportedVersion) },
-		read:  func(m *serverHello, r *wire.Reader) { m.supportedVersion = r.U16() },
+		ext:   extPreSharedKey,
+		sends: func(m *serverHello) bool { return m.selectedIdentity != nil },
+		write: func(m *serverHello, b []byte) []byte { return binary.BigEndian.AppendUint16(b, *m.selectedIdentity) },
+		read:  func(m *serverHello, r *wire.Reader) { m.selectedIdentity = new(r.U16()) },
 	},
 	{
 		ext:   extKeyShare,
@@ -116,10 +116,10 @@ var serverHelloExtensions = []extCodec[serverHello]{
 		read:  func(m *serverHello, r *wire.Reader) { m.cookie = r.Vec16(1, maxVec16) },
 	},
 	{
-		ext:   extPreSharedKey,
-		sends: func(m *serverHello) bool { return m.selectedIdentity != nil },
-		write: func(m *serverHello, b []byte) []byte { return binary.BigEndian.AppendUint16(b, *m.selectedIdentity) },
-		read:  func(m *serverHello, r *wire.Reader) { m.selectedIdentity = new(r.U16()) },
+		ext:   extSupportedVersions,
+		sends: func(m *serverHello) bool { return m.supportedVersion != 0 },
+		write: func(m *serverHello, b []byte) []byte { return binary.BigEndian.AppendUint16(b, m.supportedVersion) },
+		read:  func(m *serverHello, r *wire.Reader) { m.supportedVersion = r.U16() },
 	},
 	{
 		ext:   extServerName,

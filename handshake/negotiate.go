@@ -102,6 +102,14 @@ func (c *Config) random(b []byte) error {
 	return nil
 }
 
+// rewritten returns what to send in place of raw.
+func (c *Config) rewritten(raw []byte) []byte {
+	if c.rewrite == nil {
+		return raw
+	}
+	return c.rewrite(raw)
+}
+
 func (c *Config) logSecret(label string, clientRandom [32]byte, secret []byte) {
 	if c.KeyLog != nil {
 		c.KeyLog(label, clientRandom[:], secret)

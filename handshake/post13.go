@@ -191,6 +191,6 @@ func (s *serverHandshake) sendTicket(resumption *keyschedule.Secret, nonce byte)
 		return nil
 	}
 	m.ticket = ticket
-	s.emitHandshake(LevelApplication, m.marshal())
+	s.emitHandshake(LevelApplication, s.cfg.rewritten(m.marshal()))
 	return nil
 }

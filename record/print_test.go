@@ -18,7 +18,7 @@ func leaks(k *keyschedule.TrafficKeys, printed string) string {
 	for _, secret := range [][]byte{k.Key(), k.IV(), k.MACKey()} {
 		for i := 0; i+3 <= len(secret); i++ {
 			part := secret[i : i+3]
-			decimal := strings.Trim(fmt.Sprint(part), "[]")
+			decimal := strings.Trim(fmt.Sprintf("%d", part), "[]")
 			for _, form := range []string{
 				string(part), hex.EncodeToString(part), fmt.Sprintf("%X", part), fmt.Sprintf("% x", part), decimal,
 				strings.ReplaceAll(decimal, " ", ", "), strings.ReplaceAll(decimal, " ", ","), fmt.Sprintf("%#x", part)[:6],

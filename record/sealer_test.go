@@ -199,6 +199,33 @@ func TestWipe(t *testing.T) {
 	})
 }
 
+// Nonces give the IV away, and the MAC's pads the key: they go with the keys.
+func TestReleaseForgetsScratch(t *testing.T) {
+	forEachSuite(t, func(t *testing.T, suite *keyschedule.Suite) {
+		s, o := NewSealer(testKeys(suite, 0)), NewOpener(testKeys(suite, 0))
+		openAll(t, o, mustSeal(t, s, ApplicationData, pattern(10)), ApplicationData)
+		sealing, opening := s.prot, o.prot
+		s.Release()
+		o.Release()
+		for _, prot := range []any{sealing, opening} {
+			var left []byte
+			switch p := prot.(type) {
+			case *aead13:
+				left = p.nonce[:]
+			case *aead12:
+				left = p.nonce[:]
+			case *cbcOpening:
+				left = append(append(p.mac.ipad[:], p.mac.opad[:]...), p.mac.state[:]...)
+			case *cbcSealing:
+				if p.mac != nil {
+					t.Error("the MAC's key is still there")
+				}
+			}
+			checkBytes(t, "scratch", left, make([]byte, len(left)))
+		}
+	})
+}
+
 func TestMaxFragment(t *testing.T) {
 	forEachSuite(t, func(t *testing.T, suite *keyschedule.Suite) {
 		for _, tt := range []struct{ set, want int }{{-1, 64}, {64, 64}, {1000, 1000}, {MaxPlaintext + 1, MaxPlaintext}} {

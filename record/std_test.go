@@ -76,6 +76,11 @@ func stdCertificate(t *testing.T, auth keyschedule.Auth) tls.Certificate {
 func newStdPair(t *testing.T, suite *keyschedule.Suite) *stdPair {
 	t.Helper()
 	a, b := net.Pipe()
+	for _, c := range []net.Conn{a, b} { // a failure must not become a hang
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p := &stdPair{clientTap: &tap{Conn: a}, serverTap: &tap{Conn: b}, secrets: map[string][]byte{}}
 	var keyLog bytes.Buffer
 	p.server = tls.Server(p.serverTap, &tls.Config{
