@@ -39,8 +39,6 @@ func (c *clientHandshake) onServerHello12(m *serverHello, raw message) (waitStat
 	switch {
 	case len(m.renegotiationInfo) > 0:
 		return 0, alert.Errorf(alert.HandshakeFailure, "initial ServerHello with a non-empty renegotiation_info")
-	case m.pointFormats != nil && !contains(m.pointFormats, pointFormatUncompressed):
-		return 0, alert.Errorf(alert.IllegalParameter, "server does not take uncompressed points")
 	case c.cfg.PSKOnly:
 		return 0, alert.Errorf(alert.HandshakeFailure, "only pre-shared keys are allowed, and server selected TLS 1.2")
 	}

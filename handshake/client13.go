@@ -151,14 +151,8 @@ func (c *clientHandshake) earlyDataVerdict(accepted bool) error {
 
 // onCertificateRequest13 (RFC 9846, section 4.4.2).
 func (c *clientHandshake) onCertificateRequest13(m *certificateRequest13, raw message) (waitState, error) {
-	if err := checkExtensions(inCertificateRequest, m.extensions, nil); err != nil {
-		return 0, err
-	}
-	switch {
-	case len(m.context) > 0:
+	if len(m.context) > 0 {
 		return 0, alert.Errorf(alert.IllegalParameter, "CertificateRequest with a context during the handshake")
-	case !contains(m.extensions, extSignatureAlgorithms):
-		return 0, alert.Errorf(alert.MissingExtension, "CertificateRequest without signature_algorithms")
 	}
 	c.transcript.Add(raw.raw)
 	c.certRequest = m

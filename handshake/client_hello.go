@@ -93,6 +93,9 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 		alpn:                cfg.ALPN,
 		compressCertificate: cfg.compressionAlgs(),
 	}
+	if err := checkNames(cfg.ServerName, cfg.ALPN); err != nil {
+		return nil, err
+	}
 	for _, v := range versions {
 		for _, s := range cfg.suitesFor(v) {
 			m.cipherSuites = append(m.cipherSuites, s.ID)
@@ -118,6 +121,21 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 		m.ticketSupported = cfg.AcceptSessions
 	}
 	return m, c.chooseSessionID(m)
+}
+
+// checkNames refuses names that the wire has no room for.
+func checkNames(serverName string, alpn []string) error {
+	total := 0
+	for _, p := range alpn {
+		if len(p) == 0 || len(p) > 255 {
+			return alert.Errorf(alert.InternalError, "application protocol %q must be 1 to 255 bytes long", p)
+		}
+		total += 1 + len(p)
+	}
+	if len(serverName) > 255 || total > 0xffff {
+		return alert.Errorf(alert.InternalError, "server name or list of application protocols too long")
+	}
+	return nil
 }
 
 // chooseSessionID offers a TLS 1.2 session, if there is one, and sets the

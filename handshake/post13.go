@@ -113,9 +113,6 @@ func (e *Engine) updateWriteKeys(request KeyUpdateRequest) error {
 // onNewSessionTicket13 gives the caller a session to resume (RFC 9846, section
 // 4.7.1).
 func (e *Engine) onNewSessionTicket13(m *newSessionTicket13) error {
-	if err := checkExtensions(inNewSessionTicket, m.extensions, nil); err != nil {
-		return err
-	}
 	if !e.cfg.AcceptSessions || m.lifetime == 0 {
 		return nil
 	}

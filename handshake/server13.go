@@ -339,17 +339,11 @@ func (s *serverHandshake) respond(aligned alignedProof, raw message) (waitState,
 	switch {
 	case s.schedule.earlyData:
 		return serverWaitEOED, nil
+	case s.schedule.askedCert:
+		return serverWaitCert, nil
 	default:
-		return s.afterEarlyData(), nil
+		return serverWaitFinished, nil
 	}
-}
-
-// afterEarlyData is the state once the client's second flight may come.
-func (s *serverHandshake) afterEarlyData() waitState {
-	if s.schedule.askedCert {
-		return serverWaitCert
-	}
-	return serverWaitFinished
 }
 
 // decideEarlyData accepts early data for the session's first identity only, and
@@ -501,7 +495,7 @@ func (s *serverHandshake) onEndOfEarlyData(_ *endOfEarlyData, raw message) (wait
 	}
 	s.transcript.Add(raw.raw)
 	s.installRead(aligned, LevelHandshake, s.schedule.client.Keys(s.neg.Suite), s.schedule.client)
-	return s.afterEarlyData(), nil
+	return serverWaitFinished, nil
 }
 
 // onCertificate13 takes the client's certificate, or its refusal to send one.

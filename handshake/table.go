@@ -1,9 +1,6 @@
 package handshake
 
 import (
-	"fmt"
-	"io"
-
 	"github.com/go-handoff/tls/internal/alert"
 )
 
@@ -55,9 +52,9 @@ const (
 var stateNames = [numStates]string{
 	"START",
 	"WAIT_SH", "WAIT_EE", "WAIT_CERT_CR", "WAIT_CERT", "WAIT_CV", "WAIT_FINISHED", "CONNECTED",
-	"WAIT_CERT", "WAIT_STATUS_SKE", "WAIT_SKE", "WAIT_CR_SHD", "WAIT_SHD", "WAIT_NST", "WAIT_CCS", "WAIT_FINISHED", "CONNECTED",
+	"WAIT_CERT/1.2", "WAIT_STATUS_SKE/1.2", "WAIT_SKE/1.2", "WAIT_CR_SHD/1.2", "WAIT_SHD/1.2", "WAIT_NST/1.2", "WAIT_CCS/1.2", "WAIT_FINISHED/1.2", "CONNECTED/1.2",
 	"WAIT_CH", "WAIT_CH2", "WAIT_EOED", "WAIT_CERT", "WAIT_CV", "WAIT_FINISHED", "CONNECTED",
-	"WAIT_CERT", "WAIT_CKE", "WAIT_CV", "WAIT_CCS", "WAIT_FINISHED", "CONNECTED",
+	"WAIT_CERT/1.2", "WAIT_CKE/1.2", "WAIT_CV/1.2", "WAIT_CCS/1.2", "WAIT_FINISHED/1.2", "CONNECTED/1.2",
 }
 
 func (s waitState) String() string { return stateNames[s] }
@@ -147,7 +144,7 @@ var (
 	server13 = table{
 		{serverWaitCH, typeClientHello, onServer(parseClientHello, (*serverHandshake).onClientHello), []waitState{serverWaitCH2, serverWaitEOED, serverWaitCert, serverWaitFinished, server12WaitCert, server12WaitCKE, server12WaitCCS}},
 		{serverWaitCH2, typeClientHello, onServer(parseClientHello, (*serverHandshake).onSecondClientHello), []waitState{serverWaitCert, serverWaitFinished}},
-		{serverWaitEOED, typeEndOfEarlyData, onServer(parseEndOfEarlyData, (*serverHandshake).onEndOfEarlyData), []waitState{serverWaitCert, serverWaitFinished}},
+		{serverWaitEOED, typeEndOfEarlyData, onServer(parseEndOfEarlyData, (*serverHandshake).onEndOfEarlyData), []waitState{serverWaitFinished}},
 		{serverWaitCert, typeCertificate, onServer(parseCertificate13, (*serverHandshake).onCertificate13), []waitState{serverWaitCV, serverWaitFinished}},
 		{serverWaitCert, typeCompressedCertificate, onServer(parseCompressedCertificate, (*serverHandshake).onCompressedCertificate), []waitState{serverWaitCV, serverWaitFinished}},
 		{serverWaitCV, typeCertificateVerify, onServer(parseCertificateVerify, (*serverHandshake).onCertificateVerify13), []waitState{serverWaitFinished}},
@@ -165,7 +162,7 @@ var (
 	}
 )
 
-// machines names the tables for dumps and tests.
+// machines lists the tables by name.
 var machines = []struct {
 	name string
 	rows table
@@ -179,10 +176,10 @@ var machines = []struct {
 // transition finds the row for a message, whichever table it stands in: a
 // state belongs to one table only.
 func transition(s waitState, typ HandshakeType) *row {
-	for _, m := range [...]table{client13, client12, server13, server12} {
-		for i := range m {
-			if m[i].from == s && m[i].typ == typ {
-				return &m[i]
+	for _, m := range machines {
+		for i := range m.rows {
+			if r := &m.rows[i]; r.from == s && r.typ == typ {
+				return r
 			}
 		}
 	}
@@ -240,19 +237,5 @@ func onPost[M any](parse func([]byte) (*M, error), f func(*Engine, *M) error) ha
 			return e.state, err
 		}
 		return e.state, f(e, v)
-	}
-}
-
-// dumpTables writes the legal order of messages as text.
-func dumpTables(w io.Writer) {
-	for _, m := range machines {
-		_, _ = fmt.Fprintf(w, "%s\n", m.name)
-		for _, r := range m.rows {
-			typ := r.typ.String()
-			if r.typ == changeCipherSpec {
-				typ = "change_cipher_spec"
-			}
-			_, _ = fmt.Fprintf(w, "  %-15s %-22s -> %v\n", r.from, typ, r.to)
-		}
 	}
 }
