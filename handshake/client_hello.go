@@ -406,7 +406,8 @@ func (c *clientHandshake) onHelloRetryRequest(m *serverHello, raw message) (wait
 	if c.retrySuite != nil {
 		return 0, alert.Errorf(alert.UnexpectedMessage, "second HelloRetryRequest")
 	}
-	if m.selectedGroup == 0 && m.cookie == nil {
+	newShare := contains(m.extensions, extKeyShare)
+	if !newShare && m.cookie == nil {
 		return 0, alert.Errorf(alert.IllegalParameter, "HelloRetryRequest changes nothing")
 	}
 	c.retrySuite, c.neg.HelloRetryRequest = c.neg.Suite, true
@@ -418,7 +419,7 @@ func (c *clientHandshake) onHelloRetryRequest(m *serverHello, raw message) (wait
 		c.hello.earlyData = false
 		c.stopEarlyData(aligned)
 	}
-	if m.selectedGroup != 0 {
+	if newShare {
 		if err := c.replaceKeyShare(m.selectedGroup); err != nil {
 			return 0, err
 		}

@@ -79,7 +79,7 @@ type Config struct {
 	// stateful tickets and session IDs off.
 	Tickets Tickets
 	// TicketCount is how many tickets a TLS 1.3 server sends after the
-	// handshake; 0 means one.
+	// handshake; 0 means one, and more than 16 are not sent.
 	TicketCount int
 
 	// PSKs are a client's external pre-shared keys, in order of preference.

@@ -369,3 +369,63 @@ func TestVerifyCallbacks(t *testing.T) {
 		wantFatal(t, newPair(client, server).run(false), alert.BadCertificate)
 	}
 }
+
+// TestExtendedMasterSecret drops the extension from a ClientHello: a full
+// handshake exports nothing, and a session that had it is not resumed without.
+func TestExtendedMasterSecret(t *testing.T) {
+	client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+	client.MaxVersion = versionTLS12
+	server.Tickets = &fakeTickets{}
+	client.Session = mustRun(t, client, server).client.sessions[0]
+	client.rewrite = func(raw []byte) []byte {
+		if HandshakeType(raw[0]) != typeClientHello {
+			return raw
+		}
+		m, err := parseClientHello(raw[messageHeaderLen:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.extendedMasterSecret = false
+		return m.marshal()
+	}
+	wantFatal(t, newPair(client, server).run(false), alert.HandshakeFailure)
+	client.Session = nil
+	p := newPair(client, server)
+	if err := p.run(false); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*side{p.client, p.server} {
+		if _, err := s.ExportKeyingMaterial("label", nil, 16); err == nil || s.State().TLSUnique != nil || len(s.sessions) > 0 {
+			t.Errorf("%s exports, binds or resumes without extended_master_secret", s.name)
+		}
+	}
+}
+
+// TestGREASE offers values of RFC 8701 everywhere, which must change nothing.
+func TestGREASE(t *testing.T) {
+	for _, version := range []uint16{versionTLS12, versionTLS13} {
+		client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+		client.rewrite = func(raw []byte) []byte {
+			if HandshakeType(raw[0]) != typeClientHello {
+				return raw
+			}
+			m, err := parseClientHello(raw[messageHeaderLen:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.cipherSuites = append([]uint16{0x0a0a}, m.cipherSuites...)
+			m.supportedGroups = append([]NamedGroup{0x1a1a}, m.supportedGroups...)
+			m.supportedVersions = append([]uint16{0x2a2a}, m.supportedVersions...)
+			m.signatureSchemes = append([]SignatureScheme{0x3a3a}, m.signatureSchemes...)
+			m.alpn = []string{"\x0a\x0a", "h2"}
+			m.keyShares = append([]keyShareEntry{{group: 0x1a1a, data: []byte{0}}}, m.keyShares...)
+			m.pskModes = append([]PskKeyExchangeMode{0x0b}, m.pskModes...)
+			return m.marshal()
+		}
+		client.ALPN, server.ALPN = []string{"h2"}, []string{"h2"}
+		server.MaxVersion = version
+		if got := mustRun(t, client, server).client.State().Version; got != version {
+			t.Errorf("version %#x, want %#x", got, version)
+		}
+	}
+}

@@ -12,6 +12,9 @@ const (
 	// maxPostHandshake is how many handshake messages a peer may send in a row
 	// without any application data between them.
 	maxPostHandshake = 32
+	// maxTickets is how many tickets a server sends at most; more are of no use
+	// to anybody.
+	maxTickets = 16
 	// maxKeyUpdates is the number of epochs that a sender may go through
 	// (RFC 9846, section 4.7.3).
 	maxKeyUpdates = 1<<48 - 1
@@ -154,7 +157,7 @@ func (s *serverHandshake) sendTickets(resumption *keyschedule.Secret) error {
 	if s.cfg.Tickets == nil || !contains(s.hello.pskModes, pskModeDHEKE) {
 		return nil
 	}
-	for i := range max(1, s.cfg.TicketCount) {
+	for i := range min(max(1, s.cfg.TicketCount), maxTickets) {
 		if err := s.sendTicket(resumption, byte(i)); err != nil {
 			return err
 		}

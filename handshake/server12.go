@@ -86,6 +86,9 @@ func (s *serverHandshake) findSession12() error {
 	if state == nil || !s.resumable12(state) {
 		return nil
 	}
+	if !s.neg.ExtendedMasterSecret {
+		return alert.Errorf(alert.HandshakeFailure, "client resumes a session without its extended_master_secret")
+	}
 	chains, ok := s.resumptionAllowed(state)
 	if !ok {
 		return nil
@@ -100,11 +103,12 @@ func (s *serverHandshake) findSession12() error {
 	return nil
 }
 
-// resumable12 checks what RFC 5246, RFC 6066 section 3 and RFC 7627 section 5.3
-// demand of a session.
+// resumable12 checks what RFC 5246, and RFC 6066 in section 3, demand of a
+// session. One without extended_master_secret is never resumed (RFC 7627,
+// section 5.3).
 func (s *serverHandshake) resumable12(state *session.State) bool {
 	if state.Version != versionTLS12 || state.Expired(s.cfg.Time()) || state.ServerName != s.neg.ServerName ||
-		!state.ExtendedMasterSecret || !s.neg.ExtendedMasterSecret {
+		!state.ExtendedMasterSecret {
 		return false
 	}
 	s.neg.Suite = s.suiteWith(func(suite *keyschedule.Suite) bool { return suite.ID == state.CipherSuite })
