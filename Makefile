@@ -1,0 +1,81 @@
+# make test   all that CI does, on a Debian machine with Go
+# make fuzz   each fuzz target for FUZZTIME
+# make lint   golangci-lint with .golangci.yml
+# make cover  statement coverage of the core's packages
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+.NOTPARALLEL:
+
+STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+GOLANGCILINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME     ?= 60s
+
+MODULES := $(shell find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort)
+
+# Commands that tests start, and the Debian packages that have them. The race
+# detector needs a C compiler, nothing else does.
+TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin
+
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# each runs a command in the directory of every module.
+each = for m in $(MODULES); do echo "== $$m: $(strip $(1))"; (cd $$m && $(1)); done
+
+.PHONY: test tools gofmt vet staticcheck govulncheck allocs race fuzz lint cover
+
+test: tools gofmt vet staticcheck govulncheck allocs race
+
+tools:
+	@missing=; \
+	for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing+=" $${t#*:}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	echo "== installing$$missing"; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+	$$sudo apt-get update -q; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing
+
+gofmt:
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+
+vet:
+	@$(call each, GOOS=linux go vet ./...)
+	@$(call each, GOOS=freebsd CGO_ENABLED=0 go vet ./...)
+	@$(call each, GOOS=darwin CGO_ENABLED=0 go vet ./...)
+
+staticcheck:
+	@$(call each, go run $(STATICCHECK) ./...)
+
+# A database that cannot be reached says nothing about the code, so it is no
+# failure; what the database says is.
+govulncheck:
+	@for m in $(MODULES); do \
+		echo "== $$m: govulncheck"; \
+		out=$$(cd $$m && go run $(GOVULNCHECK) ./... 2>&1) && { echo "$$out"; continue; }; \
+		echo "$$out"; \
+		grep -q '^govulncheck: fetching vulnerabilities:' <<<"$$out" || exit 1; \
+		echo "WARNING: $$m IS NOT CHECKED FOR KNOWN VULNERABILITIES: the database cannot be reached"; \
+	done
+
+# The race detector allocates on its own account.
+allocs:
+	@$(call each, go test -run 'Alloc' ./...)
+
+race:
+	@$(call each, go test -race ./...)
+
+fuzz:
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
+	done
+
+lint:
+	@$(call each, go run $(GOLANGCILINT) run --config $(CURDIR)/.golangci.yml ./...)
+
+cover:
+	@go test -coverprofile=coverage.out ./...
+	@go tool cover -func=coverage.out | tail -n 1

@@ -1,0 +1,211 @@
+package tls
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"fmt"
+	"strings"
+
+	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/session"
+)
+
+// maxRSABits bounds the RSA keys in a peer's chain: verifying with a larger one
+// costs more than a stranger should be able to make us spend.
+const maxRSABits = 8192
+
+// serverCertificate chooses a server's certificate (RFC 9846, section 4.5.1.2).
+func (b *binding) serverCertificate(ctx context.Context, h *handshake.ClientHelloInfo) (*handshake.Certificate, error) {
+	cfg := b.cfg
+	if cfg.GetCertificate != nil && (len(cfg.Certificates) == 0 || h.ServerName != "") {
+		cert, err := cfg.GetCertificate(b.helloInfo(ctx, h))
+		if err != nil {
+			return nil, fromCallback(err)
+		}
+		if cert != nil {
+			return engineCertificate(cert)
+		}
+	}
+	switch len(cfg.Certificates) {
+	case 0:
+		return nil, errNoCertificates
+	case 1:
+		return engineCertificate(&cfg.Certificates[0])
+	}
+	if cert := cfg.certificateByName(h.ServerName); cert != nil {
+		return engineCertificate(cert)
+	}
+	return engineCertificate(b.bestCertificate(ctx, h))
+}
+
+// certificateByName looks in NameToCertificate, for wildcards too.
+func (c *Config) certificateByName(name string) *Certificate {
+	name = strings.ToLower(name)
+	if cert := c.NameToCertificate[name]; cert != nil {
+		return cert
+	}
+	if _, parent, ok := strings.Cut(name, "."); ok {
+		return c.NameToCertificate["*."+parent]
+	}
+	return nil
+}
+
+// bestCertificate returns the first certificate that fits the ClientHello and
+// comes from an authority that it names; or else the first that fits; or else
+// the first.
+func (b *binding) bestCertificate(ctx context.Context, h *handshake.ClientHelloInfo) *Certificate {
+	info := b.helloInfo(ctx, h)
+	var second *Certificate
+	for i := range b.cfg.Certificates {
+		cert := &b.cfg.Certificates[i]
+		if info.SupportsCertificate(cert) != nil {
+			continue
+		}
+		if len(h.CertificateAuthorities) == 0 || issuedByOne(cert, h.CertificateAuthorities) {
+			return cert
+		}
+		if second == nil {
+			second = cert
+		}
+	}
+	if second == nil {
+		second = &b.cfg.Certificates[0]
+	}
+	return second
+}
+
+// issuedByOne reports whether one of the authorities, in DER, signed a
+// certificate of the chain.
+func issuedByOne(cert *Certificate, authorities [][]byte) bool {
+	for _, der := range cert.Certificate {
+		parsed, err := x509.ParseCertificate(der)
+		if err != nil {
+			return false
+		}
+		for _, ca := range authorities {
+			if bytes.Equal(parsed.RawIssuer, ca) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clientCertificate answers a CertificateRequest (RFC 9846, section 4.5.1.3).
+func (b *binding) clientCertificate(ctx context.Context, r *handshake.CertificateRequestInfo) (*handshake.Certificate, error) {
+	info := &CertificateRequestInfo{
+		AcceptableCAs:    r.AcceptableCAs,
+		SignatureSchemes: convert[SignatureScheme](r.SignatureSchemes),
+		Version:          r.Version,
+	}
+	requestContext.set(info, ctx)
+	if b.cfg.GetClientCertificate != nil {
+		cert, err := b.cfg.GetClientCertificate(info)
+		if err != nil {
+			return nil, fromCallback(err)
+		}
+		return engineCertificate(cert)
+	}
+	for i := range b.cfg.Certificates {
+		if info.SupportsCertificate(&b.cfg.Certificates[i]) == nil {
+			return engineCertificate(&b.cfg.Certificates[i])
+		}
+	}
+	return nil, nil
+}
+
+// engineCertificate translates a certificate. None, or one without a chain, is
+// nil.
+func engineCertificate(cert *Certificate) (*handshake.Certificate, error) {
+	if cert == nil || len(cert.Certificate) == 0 {
+		return nil, nil
+	}
+	signer, ok := cert.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fromCallback(errNotSigner)
+	}
+	leaf, err := leafOf(cert)
+	if err != nil {
+		return nil, fromCallback(fmt.Errorf("tls: parsing our own certificate: %w", err))
+	}
+	return &handshake.Certificate{
+		Chain:            cert.Certificate,
+		Leaf:             leaf,
+		PrivateKey:       signer,
+		SignatureSchemes: convert[handshake.SignatureScheme](cert.SupportedSignatureAlgorithms),
+		OCSPStaple:       cert.OCSPStaple,
+		SCTs:             cert.SignedCertificateTimestamps,
+	}, nil
+}
+
+// leafOf returns the parsed leaf of a certificate.
+func leafOf(cert *Certificate) (*x509.Certificate, error) {
+	if cert.Leaf != nil {
+		return cert.Leaf, nil
+	}
+	if len(cert.Certificate) == 0 {
+		return nil, errNoCertificates
+	}
+	return x509.ParseCertificate(cert.Certificate[0])
+}
+
+// verifyPeer judges the peer's certificates.
+func (b *binding) verifyPeer(p *handshake.PeerCertificates) ([][]*x509.Certificate, error) {
+	for _, cert := range p.Chain {
+		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
+			return nil, alert.Errorf(alert.BadCertificate, "peer sent a certificate with an RSA key larger than %d bits", maxRSABits)
+		}
+	}
+	chains, err := b.verifyChain(p.Chain)
+	if err != nil {
+		return nil, fromCallback(&CertificateVerificationError{UnverifiedCertificates: p.Chain, Err: err})
+	}
+	if b.cfg.VerifyPeerCertificate == nil {
+		return chains, nil
+	}
+	raw := make([][]byte, len(p.Chain))
+	for i, cert := range p.Chain {
+		raw[i] = cert.Raw
+	}
+	return chains, fromCallback(b.cfg.VerifyPeerCertificate(raw, chains))
+}
+
+// verifyChain verifies a peer's chain as the role and the Config demand. It
+// returns nil, without an error, where they demand nothing.
+func (b *binding) verifyChain(certs []*x509.Certificate) ([][]*x509.Certificate, error) {
+	cfg := b.cfg
+	opts := x509.VerifyOptions{CurrentTime: cfg.time(), Intermediates: x509.NewCertPool()}
+	switch {
+	case b.conn.role == roleClient && cfg.InsecureSkipVerify,
+		b.conn.role == roleServer && cfg.ClientAuth < VerifyClientCertIfGiven:
+		return nil, nil
+	case b.conn.role == roleClient:
+		opts.Roots, opts.DNSName = cfg.RootCAs, cfg.ServerName
+	default:
+		opts.Roots, opts.KeyUsages = cfg.ClientCAs, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	}
+	for _, cert := range certs[1:] {
+		opts.Intermediates.AddCert(cert)
+	}
+	return certs[0].Verify(opts)
+}
+
+// verifyResumed judges the certificates that a session remembers as if they had
+// just come: roots, names and time may have changed since.
+func (b *binding) verifyResumed(s *session.State) ([][]*x509.Certificate, error) {
+	certs, err := s.PeerCertificates()
+	if len(certs) == 0 || err != nil {
+		return nil, err
+	}
+	if b.cfg.time().After(certs[0].NotAfter) {
+		return nil, &CertificateVerificationError{
+			UnverifiedCertificates: certs,
+			Err:                    x509.CertificateInvalidError{Cert: certs[0], Reason: x509.Expired},
+		}
+	}
+	return b.verifyChain(certs)
+}

@@ -1,0 +1,274 @@
+package tls
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/session"
+)
+
+// Conn is a TLS connection over another connection. It is a net.Conn. Read and
+// Write may be called at the same time, and everything else at any time.
+//
+// The locks, in the order in which they are taken: handshakeMutex for the whole
+// handshake; in for everything about what is received; out for everything
+// about what is sent; engineMutex for calls into the engine; queueMutex for the
+// list of what the engine wants sent. Whoever reads never waits for out: what
+// it causes to be sent is queued, and sent by whoever has out or gets it next.
+type Conn struct {
+	guard
+
+	conn net.Conn
+	role role
+	// exact is for connections whose reading side a kernel could take over: then
+	// no more is read than is needed, while handshaking.
+	exact bool
+	// prompt is for connections that take a few bytes without a reader at the
+	// other end. On others, what nobody waits for is sent with what comes next.
+	prompt bool
+
+	handshakeMutex sync.Mutex
+	handshakeErr   error
+	complete       atomic.Bool // the handshake, without an error
+
+	// Set during the handshake, constant afterwards.
+	config        *Config
+	engine        *handshake.Engine
+	resumedChains [][]*x509.Certificate
+	forgetSession func(failed bool)
+
+	in  inbound
+	out outbound
+
+	engineMutex sync.Mutex
+	engineWiped bool
+	newSessions []*session.State // to be stored
+
+	queueMutex sync.Mutex
+	queue      []outgoing
+	owesUpdate bool        // the peer asked for new keys of ours
+	due        atomic.Bool // something in queue should not wait
+
+	// calls counts, in steps of two, what is being written. Its lowest bit says
+	// that Close was called.
+	calls atomic.Int32
+}
+
+// role is the side of the connection.
+type role uint8
+
+const (
+	roleClient role = iota
+	roleServer
+)
+
+const (
+	// alertTimeout bounds how long a dead or closing connection waits for its
+	// last alert to be taken.
+	alertTimeout = 5 * time.Second
+
+	callsClosed = 1
+	oneCall     = 2
+)
+
+func newConn(conn net.Conn, config *Config, r role) *Conn {
+	c := &Conn{conn: conn, config: config, role: r}
+	_, c.exact = conn.(*net.TCPConn)
+	_, unix := conn.(*net.UnixConn)
+	c.prompt = c.exact || unix
+	c.in.init(c.exact)
+	c.out.init(r)
+	return c
+}
+
+// LocalAddr returns the local network address.
+func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// RemoteAddr returns the remote network address.
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// SetDeadline sets both deadlines. After a Write has timed out, the connection
+// cannot be written to any more; after a Read has, it can be read from.
+func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+
+// SetReadDeadline sets the deadline of Read; see [Conn.SetDeadline].
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline of Write; see [Conn.SetDeadline].
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
+
+// NetConn returns the connection below. Reading from it or writing to it
+// breaks this one.
+func (c *Conn) NetConn() net.Conn { return c.conn }
+
+// SyscallConn returns [ErrUserSpace] while records are protected in user space:
+// what is written to the socket then is no record. After [Conn.ExportKeys] it
+// returns the raw connection, if there is one.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	c.out.Lock()
+	defer c.unlockOut()
+	if !errors.Is(c.out.err, ErrKeysExported) {
+		return nil, ErrUserSpace
+	}
+	sc, ok := c.conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("tls: %T has no raw connection", c.conn)
+	}
+	return sc.SyscallConn()
+}
+
+// Handshake runs the handshake unless that was done. Read and Write do so too.
+func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
+
+// HandshakeContext is [Conn.Handshake] with a context. If ctx ends before the
+// handshake does, the connection is closed and the context's error returned.
+// Afterwards ctx has no effect.
+func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
+	if c.complete.Load() {
+		return nil
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+		defer func() {
+			if !stop() {
+				err = ctx.Err()
+			}
+		}()
+	}
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	if c.handshakeErr != nil || c.complete.Load() {
+		return c.handshakeErr
+	}
+	c.in.Lock()
+	defer c.unlockIn()
+	if c.handshakeErr = c.handshake(inner); c.handshakeErr == nil {
+		c.complete.Store(true)
+	}
+	return c.handshakeErr
+}
+
+// VerifyHostname checks that the server's certificate, which must have been
+// verified, is for host.
+func (c *Conn) VerifyHostname(host string) error {
+	if c.role != roleClient {
+		return errors.New("tls: VerifyHostname called on TLS server connection")
+	}
+	state := c.ConnectionState()
+	switch {
+	case !state.HandshakeComplete:
+		return errNotComplete
+	case len(state.VerifiedChains) == 0:
+		return errors.New("tls: handshake did not verify certificate chain")
+	}
+	return state.PeerCertificates[0].VerifyHostname(host)
+}
+
+// OCSPResponse returns the OCSP response that the server stapled, if any
+// (RFC 9846, section 4.5.1.1).
+func (c *Conn) OCSPResponse() []byte { return c.ConnectionState().OCSPResponse }
+
+// CloseWrite sends close_notify (RFC 9846, section 6.1): the peer reads to its
+// end, and reading goes on here. It does not close the sending side of the
+// connection below.
+func (c *Conn) CloseWrite() error {
+	if !c.complete.Load() {
+		return errEarlyCloseWrite
+	}
+	return c.closeNotify()
+}
+
+// Close closes the connection, after sending close_notify if the handshake is
+// complete and nobody is writing. It ends a Read or Write that is in progress,
+// and overwrites the keys.
+func (c *Conn) Close() error {
+	writing, first := c.markClosed()
+	if !first {
+		return net.ErrClosed
+	}
+	defer c.wipeClosed()
+	if writing {
+		// Close has come to break the Write off, so it must not wait for it.
+		return c.conn.Close()
+	}
+	var alertErr error
+	if c.complete.Load() {
+		if err := c.closeNotify(); err != nil {
+			alertErr = fmt.Errorf("tls: failed to send closeNotify alert (but connection was closed anyway): %w", err)
+		}
+	}
+	if err := c.conn.Close(); err != nil {
+		return err
+	}
+	return alertErr
+}
+
+// markClosed notes that Close was called: whether somebody writes, and whether
+// it is the first time.
+func (c *Conn) markClosed() (writing, first bool) {
+	old := c.calls.Or(callsClosed)
+	return old&^callsClosed != 0, old&callsClosed == 0
+}
+
+func (c *Conn) closed() bool { return c.calls.Load()&callsClosed != 0 }
+
+// enterWrite counts a call that writes, which Close then does not wait for.
+func (c *Conn) enterWrite() error {
+	if c.calls.Add(oneCall)&callsClosed != 0 {
+		c.leaveWrite()
+		return net.ErrClosed
+	}
+	return nil
+}
+
+func (c *Conn) leaveWrite() { c.calls.Add(-oneCall) }
+
+func (c *Conn) unlockIn() {
+	c.in.Unlock()
+	c.wipeClosed()
+}
+
+func (c *Conn) unlockOut() {
+	c.out.Unlock()
+	_ = c.sendDue() // what fails here is kept for the next Write
+	c.wipeClosed()
+}
+
+// wipeClosed overwrites the keys of a connection that was closed, as far as
+// they are not in use: whoever uses them calls this again.
+func (c *Conn) wipeClosed() {
+	if !c.closed() {
+		return
+	}
+	if c.in.TryLock() {
+		c.in.stop(net.ErrClosed)
+		c.in.Unlock()
+	}
+	if c.out.TryLock() {
+		c.out.stop(net.ErrClosed)
+		c.out.Unlock()
+	}
+	if c.handshakeMutex.TryLock() {
+		c.wipeEngine()
+		c.handshakeMutex.Unlock()
+	}
+}
+
+func (c *Conn) wipeEngine() {
+	c.engineMutex.Lock()
+	defer c.engineMutex.Unlock()
+	if c.engine != nil {
+		c.engine.Wipe()
+		c.engineWiped = true
+	}
+}

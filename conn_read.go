@@ -1,0 +1,446 @@
+package tls
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/record"
+)
+
+// Receiving, from the network up:
+//
+//	inbound.fill     bytes into a pooled buffer, or, when none is needed yet,
+//	                 into the five bytes for a header
+//	inbound.record   the next whole record
+//	Conn.open        unprotected, into the caller's slice where that is long enough
+//	Conn.advance     acts on one record
+//	Conn.Read        application data
+
+// Read reads application data. It handshakes first if that was not done. After
+// a close_notify of the peer it returns io.EOF; where the connection ended
+// without one, io.ErrUnexpectedEOF (RFC 9846, section 6.1). After a timeout it
+// may be called again.
+func (c *Conn) Read(b []byte) (int, error) {
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c.in.Lock()
+	defer c.unlockIn()
+	defer c.in.release()
+	n := c.in.take(b)
+	for n == 0 {
+		var err error
+		if n, err = c.advance(b); err != nil {
+			return 0, err
+		}
+	}
+	return c.readMore(b, n)
+}
+
+// readMore adds to the n bytes in b what is there already and fits, one record
+// after the other. If the end is next, it is reported now: whoever keeps
+// connections for later use then knows at once.
+func (c *Conn) readMore(b []byte, n int) (int, error) {
+	for len(c.in.plain) == 0 && c.in.buffered(len(b)-n) {
+		m, err := c.advance(b[n:])
+		n += m
+		if err == io.EOF {
+			return n, io.EOF
+		}
+		if err != nil {
+			return n, nil // the next Read returns it
+		}
+	}
+	return n, nil
+}
+
+// WriteTo writes all that arrives to w, from the buffer it was decrypted in,
+// until the connection ends. Until it returns, Read waits.
+func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	c.in.Lock()
+	defer c.unlockIn()
+	defer c.in.release()
+	for {
+		for len(c.in.plain) == 0 {
+			switch _, err := c.advance(nil); {
+			case err == io.EOF:
+				return n, nil
+			case err != nil:
+				return n, err
+			}
+		}
+		m, err := w.Write(c.in.plain)
+		n += int64(m)
+		if m < len(c.in.plain) && err == nil {
+			err = io.ErrShortWrite
+		}
+		c.in.plain = c.in.plain[m:]
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+const (
+	alertLevelWarning byte = 1
+	alertLevelFatal   byte = 2
+
+	// maxUseless is how many records in a row may bring nothing: empty ones,
+	// warnings, and ChangeCipherSpec in TLS 1.3.
+	maxUseless = 16
+	// minSkipped is how much early data of strangers a server passes over even
+	// if it has never allowed any.
+	minSkipped = 1<<14 + 1<<10
+)
+
+// advance reads one record and acts on it. Application data goes to dst and,
+// what does not fit, to in.plain; the result is how much is in dst. An error is
+// final, unless it is a timeout. in is held.
+func (c *Conn) advance(dst []byte) (int, error) {
+	if c.in.err != nil {
+		return 0, c.in.err
+	}
+	rec, err := c.in.record(c.conn)
+	if err != nil {
+		return 0, c.readError(err)
+	}
+	typ, content, err := c.open(dst, rec)
+	if err != nil {
+		return 0, c.fail(err)
+	}
+	switch typ {
+	case record.ApplicationData:
+		return c.takeData(dst, content)
+	case record.Alert:
+		return 0, c.takeAlert(content)
+	case record.Handshake:
+		err = c.takeHandshake(content)
+	case record.ChangeCipherSpec:
+		err = c.takeChangeCipherSpec(content)
+	}
+	if err != nil {
+		return 0, c.fail(err)
+	}
+	return 0, nil
+}
+
+// readError sorts errors below a record: those of the network, and those of a
+// header.
+func (c *Conn) readError(err error) error {
+	if e := (*alert.Error)(nil); errors.As(err, &e) {
+		return c.fail(err)
+	}
+	if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
+		return err // what has arrived is kept
+	}
+	c.in.stop(err)
+	return err
+}
+
+// open unprotects a record. A result of type 0 is nothing to act on.
+func (c *Conn) open(dst, rec []byte) (record.ContentType, []byte, error) {
+	typ := record.ContentType(rec[0])
+	if typ == record.ChangeCipherSpec && c.in.bareCCS() {
+		return typ, rec[record.HeaderLen:], nil
+	}
+	if c.in.skip > 0 && c.in.level == handshake.LevelInitial && typ == record.ApplicationData {
+		return 0, nil, c.in.skipRecord(rec)
+	}
+	typ, content, err := c.in.opener.Open(dst, rec)
+	switch {
+	case err == nil:
+		c.in.begun = true
+		return typ, content, c.checkType(typ)
+	case c.in.skip > 0 && alert.Of(err) == alert.BadRecordMAC:
+		return 0, nil, c.in.skipRecord(rec)
+	}
+	return 0, nil, err
+}
+
+// checkType refuses records that are not for their time (RFC 9846, section 5.1).
+func (c *Conn) checkType(typ record.ContentType) error {
+	c.in.skip = 0
+	switch {
+	case typ == record.Handshake:
+		return nil
+	case !c.engine.ReadAligned() && c.engine.State().Version == keyschedule.VersionTLS13:
+		return alert.Errorf(alert.UnexpectedMessage, "%v record within a handshake message", typ)
+	case typ == record.ApplicationData && !c.engine.Established():
+		return alert.Errorf(alert.UnexpectedMessage, "application data before the handshake is complete")
+	}
+	return nil
+}
+
+// takeData delivers application data: to dst, where it may be already, and the
+// rest to in.plain.
+func (c *Conn) takeData(dst, content []byte) (int, error) {
+	if len(content) == 0 {
+		if err := c.in.countUseless(); err != nil {
+			return 0, c.fail(err)
+		}
+		return 0, nil
+	}
+	c.in.useless = 0
+	if c.in.messages {
+		c.in.messages = false
+		c.engineMutex.Lock()
+		c.engine.Progress()
+		c.engineMutex.Unlock()
+	}
+	n := copy(dst, content)
+	c.in.plain = content[n:]
+	return n, nil
+}
+
+// takeAlert acts on an alert (RFC 9846, section 6; RFC 5246, section 7.2).
+func (c *Conn) takeAlert(content []byte) error {
+	if len(content) != 2 {
+		return c.fail(alert.Errorf(alert.DecodeError, "alert of %d bytes", len(content)))
+	}
+	level, d := content[0], alert.Description(content[1])
+	tls13 := c.engine.State().Version == keyschedule.VersionTLS13
+	switch {
+	case d == alert.CloseNotify:
+		c.in.stop(io.EOF)
+		return io.EOF
+	case level != alertLevelWarning && level != alertLevelFatal:
+		return c.fail(alert.Errorf(alert.IllegalParameter, "alert of level %d", level))
+	case tls13 && d == alert.UserCanceled, !tls13 && level == alertLevelWarning:
+		if err := c.in.countUseless(); err != nil {
+			return c.fail(err)
+		}
+		return nil
+	}
+	err := remoteError(d)
+	c.in.stop(err)
+	c.enqueue(outgoing{final: err})
+	c.due.Store(true)
+	_ = c.sendDue() // nothing is sent: it ends the sending side
+	return err
+}
+
+// takeChangeCipherSpec acts on a ChangeCipherSpec record, of which TLS 1.3 has
+// only one that means nothing (RFC 9846, section 5).
+func (c *Conn) takeChangeCipherSpec(content []byte) error {
+	if len(content) != 1 || content[0] != 1 {
+		return alert.Errorf(alert.UnexpectedMessage, "malformed ChangeCipherSpec")
+	}
+	if !c.engine.ReadAligned() {
+		return alert.Errorf(alert.UnexpectedMessage, "ChangeCipherSpec within a handshake message")
+	}
+	if err := c.in.countUseless(); err != nil {
+		return err
+	}
+	return c.step(c.engine.HandleChangeCipherSpec)
+}
+
+// inbound is the receiving side.
+type inbound struct {
+	sync.Mutex
+	err error // the end: nothing is received after it
+
+	opener *record.Opener
+	level  handshake.Level
+	secret *keyschedule.TrafficSecret
+	suite  *keyschedule.Suite // of the keys, nil without
+
+	// head holds the beginning of a record while there is no buffer. Bytes r to
+	// w of buf were received and not looked at yet.
+	head  [record.HeaderLen]byte
+	headN int
+	buf   *buffer
+	r, w  int
+	exact bool   // read no further than the end of a record
+	plain []byte // data that was not delivered yet, within buf
+
+	received bool // anything at all
+	begun    bool // a record
+	messages bool // a handshake message, since the last application data
+
+	handshakeBytes, useless, skip int
+}
+
+func (h *inbound) init(exact bool) {
+	h.opener, h.exact = new(record.Opener), exact
+}
+
+// install changes keys. What is in the buffer was protected with the new ones.
+func (h *inbound) install(ev handshake.InstallRead) {
+	h.forget()
+	h.opener, h.level, h.secret, h.suite = record.NewOpener(ev.Keys), ev.Level, ev.Secret, ev.Keys.Suite
+}
+
+// forget overwrites the keys.
+func (h *inbound) forget() {
+	h.opener.Wipe()
+	if h.secret != nil {
+		h.secret.Wipe()
+	}
+}
+
+// established ends reading record by record.
+func (h *inbound) established() { h.exact, h.skip, h.useless = false, 0, 0 }
+
+// stop ends the receiving side: err is what it returns from now on, unless it
+// has ended already.
+func (h *inbound) stop(err error) {
+	if h.err != nil {
+		return
+	}
+	h.err = err
+	h.forget()
+	h.plain, h.r, h.w, h.headN = nil, 0, 0, 0
+	h.release()
+}
+
+// bareCCS reports whether a ChangeCipherSpec record stands outside of record
+// protection: it does before there is any, and always in TLS 1.3.
+func (h *inbound) bareCCS() bool {
+	return h.begun && (h.suite == nil || h.suite.Version == keyschedule.VersionTLS13)
+}
+
+func (h *inbound) countUseless() error {
+	if h.useless++; h.useless > maxUseless {
+		return alert.Errorf(alert.UnexpectedMessage, "too many records in a row that bring nothing")
+	}
+	return nil
+}
+
+// skipEarlyData lets the server pass over early data that it has not accepted:
+// records that it has no keys for (RFC 9846, section 4.3.10).
+func (h *inbound) skipEarlyData(limit uint32) { h.skip = max(int(limit), minSkipped) }
+
+func (h *inbound) skipRecord(rec []byte) error {
+	if h.skip -= len(rec); h.skip <= 0 {
+		return alert.Errorf(alert.UnexpectedMessage, "too much early data")
+	}
+	return nil
+}
+
+// take moves data that is there to b.
+func (h *inbound) take(b []byte) int {
+	n := copy(b, h.plain)
+	h.plain = h.plain[n:]
+	return n
+}
+
+// bytes is what was received and not looked at yet.
+func (h *inbound) bytes() []byte {
+	if h.buf == nil {
+		return h.head[:h.headN]
+	}
+	return h.buf.b[h.r:h.w]
+}
+
+// buffered reports whether a whole record is there that room bytes can take.
+func (h *inbound) buffered(room int) bool {
+	n, err := h.opener.Need(h.bytes())
+	return h.err == nil && err == nil && n > record.HeaderLen && n <= h.w-h.r && n-record.HeaderLen <= room
+}
+
+// record returns the next whole record, which is valid until the next call.
+// After a timeout it goes on where it was.
+func (h *inbound) record(conn net.Conn) ([]byte, error) {
+	h.release() // who waits for a record should hold no buffer
+	n := record.HeaderLen
+	for {
+		if err := h.fill(conn, n); err != nil {
+			return nil, err
+		}
+		need, err := h.opener.Need(h.bytes())
+		if err != nil {
+			return nil, err
+		}
+		if need <= n {
+			rec := h.bytes()[:need:need]
+			h.r += need
+			return rec, nil
+		}
+		n = need
+	}
+}
+
+// fill reads until n bytes are there, and perhaps more.
+func (h *inbound) fill(conn net.Conn, n int) error {
+	for idle := 0; len(h.bytes()) < n; {
+		m, err := conn.Read(h.room(n))
+		h.grow(m)
+		switch {
+		case len(h.bytes()) >= n:
+			return nil
+		case err == io.EOF && h.received:
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		case m > 0:
+			idle = 0
+		default:
+			if idle++; idle > maxUseless {
+				return io.ErrNoProgress
+			}
+		}
+	}
+	return nil
+}
+
+// room returns where to read to, for n bytes in all. For a header no buffer is
+// needed, so that a connection that waits for one has none.
+func (h *inbound) room(n int) []byte {
+	if h.buf == nil && n <= record.HeaderLen {
+		return h.head[h.headN:]
+	}
+	if h.buf == nil || h.r+n > len(h.buf.b) {
+		h.move(n)
+	}
+	if h.exact {
+		return h.buf.b[h.w : h.r+n]
+	}
+	return h.buf.b[h.w:]
+}
+
+// move brings what is there to the front of a buffer that takes n bytes. The
+// first record says which size is good: who sends full ones sends many.
+func (h *inbound) move(n int) {
+	size := n
+	if n >= record.MaxPlaintext && !h.exact {
+		size = burstBufferLen
+	}
+	old, pending := h.buf, h.bytes()
+	if old == nil || len(old.b) < n {
+		h.buf = getBuffer(size)
+	}
+	h.r, h.w = 0, copy(h.buf.b, pending)
+	h.headN = 0
+	if old != nil && old != h.buf {
+		old.put()
+	}
+}
+
+func (h *inbound) grow(n int) {
+	h.received = h.received || n > 0
+	if h.buf == nil {
+		h.headN += n
+		return
+	}
+	h.w += n
+}
+
+// release gives the buffer back if nothing is in it.
+func (h *inbound) release() {
+	if h.buf == nil || h.r < h.w || len(h.plain) > 0 {
+		return
+	}
+	h.buf.put()
+	h.buf, h.plain, h.r, h.w = nil, nil, 0, 0
+}

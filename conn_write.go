@@ -1,0 +1,393 @@
+package tls
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/record"
+)
+
+// Sending, down to the network:
+//
+//	Conn.Write       application data, cut into bursts of up to four records
+//	Conn.writeBurst  what the engine has queued, then the burst, in one buffer
+//	outbound.seal*   records
+//	outbound.flush   one Write to the network
+
+// Write writes application data. It handshakes first if that was not done.
+// After a timeout, or any other error, nothing more can be written: part of a
+// record may have been sent.
+func (c *Conn) Write(b []byte) (int, error) {
+	if err := c.enterWrite(); err != nil {
+		return 0, err
+	}
+	defer c.leaveWrite()
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	c.out.Lock()
+	defer c.unlockOut()
+	n := 0
+	for n < len(b) {
+		m, err := c.writeBurst(b[n:])
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, c.out.err
+}
+
+// ReadFrom writes all that r has. It is how io.Copy writes to a Conn.
+func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	buf := getBuffer(burstBufferLen)
+	defer buf.put()
+	room := buf.b[:burstRecords*record.MaxPlaintext]
+	for {
+		m, readErr := r.Read(room)
+		if m > 0 {
+			written, err := c.Write(room[:m])
+			n += int64(written)
+			if err != nil {
+				return n, err
+			}
+		}
+		if readErr == io.EOF {
+			return n, nil
+		}
+		if readErr != nil {
+			return n, readErr
+		}
+	}
+}
+
+// KeyUpdate changes the keys of both directions (RFC 9846, section 4.7.3): ours
+// at once, the peer's when it has read our request and sends again. While a
+// Write is in progress, it takes effect within that. If ctx ends while the
+// message is being sent, the sending side ends too. TLS 1.2 has no such thing:
+// there it fails.
+func (c *Conn) KeyUpdate(ctx context.Context) error {
+	if err := c.enterWrite(); err != nil {
+		return err
+	}
+	defer c.leaveWrite()
+	if err := c.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.step(c.engine.RequestKeyUpdate); err != nil {
+		return newLocalError(err)
+	}
+	c.due.Store(true)
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return c.sendDue()
+}
+
+// closeNotify ends the sending side, once.
+func (c *Conn) closeNotify() error {
+	// Before the lock, so that who has it does not keep us for longer.
+	_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
+	c.out.Lock()
+	defer c.unlockOut()
+	if c.out.err == nil {
+		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: errShutdown})
+		c.out.closeErr = c.writeQueued(c.takeQueue())
+		_ = c.conn.SetWriteDeadline(time.Now())
+	}
+	return c.out.closeErr
+}
+
+// sendQueued sends what should not wait. It is for the handshake, when nobody
+// else has out.
+func (c *Conn) sendQueued() error {
+	c.out.Lock()
+	defer c.out.Unlock()
+	c.due.Store(false)
+	return c.writeQueued(c.takeUrgent())
+}
+
+// sendDue sends what is queued and due, unless somebody else is sending: who
+// has out calls this after giving it back.
+func (c *Conn) sendDue() error {
+	for c.due.Load() && c.out.TryLock() {
+		err := c.sendLocked()
+		c.out.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Conn) sendLocked() error {
+	c.due.Store(false)
+	if err := c.answerUpdate(); err != nil {
+		return err
+	}
+	return c.writeQueued(c.takeQueue())
+}
+
+// answerUpdate changes our keys if the peer has asked for it.
+func (c *Conn) answerUpdate() error {
+	c.queueMutex.Lock()
+	owed := c.owesUpdate
+	c.owesUpdate = false
+	c.queueMutex.Unlock()
+	if !owed || c.out.err != nil {
+		return nil
+	}
+	return c.updateKeys()
+}
+
+// updateKeys queues a KeyUpdate and our next keys.
+func (c *Conn) updateKeys() error {
+	if err := c.step(c.engine.UpdateWriteKeys); err != nil {
+		local := newLocalError(err)
+		c.out.stop(local)
+		return local
+	}
+	return nil
+}
+
+// takeQueue returns all that is queued, and leaves nothing.
+func (c *Conn) takeQueue() []outgoing {
+	c.queueMutex.Lock()
+	defer c.queueMutex.Unlock()
+	queue := c.queue
+	c.queue = nil
+	return queue
+}
+
+// takeUrgent is takeQueue up to the last effect that should not wait.
+func (c *Conn) takeUrgent() []outgoing {
+	c.queueMutex.Lock()
+	defer c.queueMutex.Unlock()
+	n := len(c.queue)
+	for n > 0 && c.queue[n-1].patient {
+		n--
+	}
+	queue := c.queue[:n:n]
+	c.queue = c.queue[n:]
+	return queue
+}
+
+// writeQueued seals what was queued and sends it by one Write. out is held.
+func (c *Conn) writeQueued(queue []outgoing) error {
+	if len(queue) == 0 {
+		return nil
+	}
+	buf := getBuffer(recordBufferLen)
+	defer buf.put()
+	var err error
+	if buf.b, err = c.out.sealQueue(buf.b[:0], queue, c.config); err != nil {
+		return err
+	}
+	return c.out.flush(c.conn, buf.b)
+}
+
+// writeBurst sends what is queued and, in the same Write, up to four records of
+// b. It returns how much of b that was. out is held.
+func (c *Conn) writeBurst(b []byte) (int, error) {
+	if err := c.out.err; err != nil {
+		return 0, err
+	}
+	if err := c.answerUpdate(); err != nil {
+		return 0, err
+	}
+	size := recordBufferLen
+	if len(b) > record.MaxPlaintext {
+		size = burstBufferLen
+	}
+	buf := getBuffer(size)
+	defer buf.put()
+	var err error
+	if buf.b, err = c.out.sealQueue(buf.b[:0], c.takeQueue(), c.config); err == nil {
+		buf.b, err = c.renewKeys(buf.b)
+	}
+	n := 0
+	if err == nil && c.out.err == nil {
+		buf.b, n, err = c.out.sealData(buf.b, b)
+	}
+	if err == nil {
+		err = c.out.flush(c.conn, buf.b)
+	}
+	if err != nil {
+		return 0, c.out.stop(err)
+	}
+	return n, c.out.err
+}
+
+// renewKeys changes our keys before they are used up (RFC 9846, section 5.5),
+// appending the KeyUpdate to dst. TLS 1.2 cannot: there the sending side ends,
+// with close_notify, while the key still allows one record more.
+func (c *Conn) renewKeys(dst []byte) ([]byte, error) {
+	if c.out.room() > 0 {
+		return dst, nil
+	}
+	if c.engine.State().Version != keyschedule.VersionTLS13 {
+		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: ErrRecordLimit})
+	} else if err := c.updateKeys(); err != nil {
+		return dst, err
+	}
+	return c.out.sealQueue(dst, c.takeQueue(), c.config)
+}
+
+// outbound is the sending side.
+type outbound struct {
+	sync.Mutex
+	err      error // the end: nothing is sent after it
+	closeErr error // of sending close_notify
+
+	sealer *record.Sealer
+	secret *keyschedule.TrafficSecret
+
+	// Records begin small, so that the first ones arrive whole in one packet
+	// each, and grow.
+	fixedSize bool
+	sent      int // application data, while records are small
+	records   int
+}
+
+const (
+	// reserve is how many records a key must still allow for: a KeyUpdate or an
+	// alert of ours, and the answer to the peer's KeyUpdate.
+	reserve = 2
+	// firstRecordSize is what arrives in one packet nearly everywhere: IPv6's
+	// least MTU without the headers of IP, TCP and TLS.
+	firstRecordSize = 1280 - 40 - 32 - 32
+	// fullSizeAfter is how much data is sent in growing records.
+	fullSizeAfter = 128 << 10
+
+	// helloVersion stands in the header of a client's first records (RFC 9846,
+	// section 5.1).
+	helloVersion = 0x0301
+)
+
+func (o *outbound) init(r role) {
+	o.sealer = new(record.Sealer)
+	if r == roleClient {
+		o.sealer.SetPlaintextVersion(helloVersion)
+	}
+}
+
+// stop ends the sending side: err is what it returns from now on, unless it has
+// ended already. It returns what that is.
+func (o *outbound) stop(err error) error {
+	if o.err == nil {
+		o.err = err
+		o.forget()
+	}
+	return o.err
+}
+
+// forget overwrites the keys.
+func (o *outbound) forget() {
+	o.sealer.Wipe()
+	if o.secret != nil {
+		o.secret.Wipe()
+	}
+}
+
+// install changes keys; none means no protection, again.
+func (o *outbound) install(ev *handshake.InstallWrite, cfg *Config) {
+	o.forget()
+	o.secret = ev.Secret
+	if ev.Keys == nil {
+		o.sealer = new(record.Sealer)
+		return
+	}
+	o.sealer = record.NewSealer(ev.Keys, record.WithRand(cfg.rand()))
+	o.sealer.SetPadding(cfg.RecordPadding)
+	if cfg.recordLimit > 0 && ev.Level == handshake.LevelApplication {
+		o.sealer.SetLimit(cfg.recordLimit)
+	}
+	o.fixedSize = cfg.DynamicRecordSizingDisabled
+}
+
+// sealQueue applies queued effects in their order, appending records to dst.
+// Once the sending side has ended, the rest is dropped.
+func (o *outbound) sealQueue(dst []byte, queue []outgoing, cfg *Config) ([]byte, error) {
+	var err error
+	for i := range queue {
+		q := &queue[i]
+		switch {
+		case o.err != nil:
+			q.drop()
+			continue
+		case q.install != nil:
+			o.install(q.install, cfg)
+		case q.body != nil:
+			if dst, err = o.sealer.Seal(dst, q.typ, q.body); err != nil {
+				o.stop(err)
+			}
+		}
+		if q.final != nil {
+			o.stop(q.final)
+		}
+	}
+	return dst, err
+}
+
+// drop overwrites keys that come too late.
+func (q *outgoing) drop() {
+	if q.install != nil && q.install.Keys != nil {
+		q.install.Keys.Wipe()
+		q.install.Secret.Wipe()
+	}
+}
+
+// sealData appends up to four records of b to dst, and returns how much of b
+// they hold.
+func (o *outbound) sealData(dst, b []byte) (_ []byte, n int, err error) {
+	for i := 0; i < burstRecords && n < len(b) && o.room() > 0; i++ {
+		m := min(len(b)-n, o.recordSize())
+		if dst, err = o.sealer.Seal(dst, record.ApplicationData, b[n:n+m]); err != nil {
+			return dst, 0, err
+		}
+		n += m
+	}
+	if n == 0 {
+		return dst, 0, ErrRecordLimit
+	}
+	return dst, n, nil
+}
+
+// flush sends records. If that fails, the sending side has ended.
+func (o *outbound) flush(conn io.Writer, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if _, err := conn.Write(b); err != nil {
+		err = permanent(err)
+		o.stop(err)
+		return err
+	}
+	o.sealer.SetPlaintextVersion(0)
+	return nil
+}
+
+// room returns how many records of application data the key allows for.
+func (o *outbound) room() uint64 {
+	return o.sealer.Remaining() - min(o.sealer.Remaining(), reserve)
+}
+
+// recordSize returns the size of the next record of application data.
+func (o *outbound) recordSize() int {
+	if o.fixedSize || o.sent >= fullSizeAfter {
+		return record.MaxPlaintext
+	}
+	o.records++
+	n := min(firstRecordSize*o.records, record.MaxPlaintext)
+	o.sent += n
+	return n
+}

@@ -1,0 +1,214 @@
+package tls
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/record"
+)
+
+// maxHandshakeBytes bounds what a peer can make us read before it has proved
+// anything: a certificate chain of the largest size, twice.
+const maxHandshakeBytes = 1 << 19
+
+// outgoing is one effect on the sending side, in the order in which the engine
+// wants them.
+type outgoing struct {
+	typ     record.ContentType
+	body    []byte
+	install *handshake.InstallWrite // instead of the two above
+	patient bool                    // may wait for what is sent next
+	final   error                   // after it nothing is sent, but this returned
+}
+
+// handshake runs the handshake. handshakeMutex and in are held.
+func (c *Conn) handshake(ctx context.Context) error {
+	cfg, err := c.bind()
+	if err != nil {
+		return err
+	}
+	if c.role == roleClient {
+		c.engine = handshake.NewClient(ctx, cfg)
+	} else {
+		c.engine = handshake.NewServer(ctx, cfg)
+	}
+	err = c.drive()
+	if c.forgetSession != nil {
+		c.forgetSession(err != nil)
+		c.forgetSession = nil
+	}
+	if err != nil {
+		c.wipeEngine()
+		return err
+	}
+	c.engine.SetContext(context.Background())
+	c.storeSessions()
+	c.in.established()
+	return nil
+}
+
+// drive feeds records to the engine and sends what it wants sent, until the
+// handshake is complete. All that the engine has to say at one time is sent by
+// one Write.
+func (c *Conn) drive() error {
+	if err := c.step(c.engine.Start); err != nil {
+		return newLocalError(err) // nothing was sent, so the peer needs no alert
+	}
+	for {
+		if err := c.sendQueued(); err != nil {
+			return err
+		}
+		if c.engine.Established() {
+			return nil
+		}
+		if _, err := c.advance(nil); err != nil {
+			return err
+		}
+	}
+}
+
+// step calls into the engine and takes its events, in their order: effects on
+// the receiving side happen at once, and those on the sending side are queued.
+// Only calls that consume what was received, whose caller has in, cause the
+// former.
+func (c *Conn) step(call func() error) error {
+	if c.complete.Load() {
+		c.engineMutex.Lock()
+		defer c.engineMutex.Unlock()
+	}
+	err := call()
+	// One call's effects are queued together: whoever sends must not find a
+	// KeyUpdate there and not yet the keys that follow it.
+	var batch []outgoing
+	for {
+		ev, ok := c.engine.NextEvent()
+		if !ok {
+			c.enqueue(batch...)
+			return err
+		}
+		batch = c.apply(batch, ev)
+	}
+}
+
+// apply does what ev is about, or appends it to batch.
+func (c *Conn) apply(batch []outgoing, ev handshake.Event) []outgoing {
+	switch ev := ev.(type) {
+	case handshake.SendHandshake:
+		return append(batch, outgoing{typ: record.Handshake, body: ev.Bytes, patient: c.patient(ev.Level)})
+	case handshake.SendChangeCipherSpec:
+		return append(batch, outgoing{typ: record.ChangeCipherSpec, body: []byte{1}})
+	case handshake.InstallWrite:
+		return append(batch, outgoing{install: &ev})
+	case handshake.InstallRead:
+		c.in.install(ev)
+	case handshake.EarlyDataRejected:
+		c.in.skipEarlyData(ev.MaxBytes)
+	case handshake.StoreSession:
+		c.newSessions = append(c.newSessions, ev.Session)
+	case handshake.PeerKeyUpdate:
+		c.oweUpdate(ev.Requested)
+	}
+	return batch
+}
+
+// patient reports whether a message need not be sent before anything else is:
+// session tickets need not, and could not on a connection without buffers,
+// whose other end may not be reading.
+func (c *Conn) patient(level handshake.Level) bool {
+	return !c.prompt && level == handshake.LevelApplication && c.engine.State().Version == keyschedule.VersionTLS13
+}
+
+func (c *Conn) enqueue(batch ...outgoing) {
+	c.queueMutex.Lock()
+	c.queue = append(c.queue, batch...)
+	c.queueMutex.Unlock()
+}
+
+// oweUpdate notes that our keys must change before application data is sent,
+// because the peer wants it (RFC 9846, section 4.7.3).
+func (c *Conn) oweUpdate(requested bool) {
+	if !requested {
+		return
+	}
+	c.queueMutex.Lock()
+	c.owesUpdate = true
+	c.queueMutex.Unlock()
+	if c.prompt {
+		c.due.Store(true)
+	}
+}
+
+// storeSessions gives new sessions to the cache, which is the application's, so
+// not from within a call into the engine.
+func (c *Conn) storeSessions() {
+	b := binding{conn: c, cfg: c.config}
+	for _, s := range c.newSessions {
+		b.storeSession(s)
+	}
+	c.newSessions = nil
+}
+
+// takeHandshake gives the content of a handshake record to the engine.
+func (c *Conn) takeHandshake(content []byte) error {
+	if !c.complete.Load() {
+		if c.in.handshakeBytes += len(content); c.in.handshakeBytes > maxHandshakeBytes {
+			return alert.Errorf(alert.UnexpectedMessage, "handshake of more than %d bytes", maxHandshakeBytes)
+		}
+		c.in.useless = 0
+	}
+	c.in.messages = true
+	level := c.in.level
+	err := c.step(func() error { return c.engine.Handle(level, content) })
+	if c.complete.Load() && err == nil {
+		c.storeSessions()
+		_ = c.sendDue() // what fails here is kept for the next Write
+	}
+	return err
+}
+
+// fail ends the connection for an error of this side, which carries the alert
+// to send, and returns what the application gets. in is held.
+func (c *Conn) fail(err error) error {
+	local := c.headerError(err)
+	if local == nil {
+		e := newLocalError(err)
+		c.sendAlert(e.alert, e)
+		local = e
+	}
+	c.in.stop(local)
+	return local
+}
+
+// sendAlert queues the last alert and tries to send it, for a bounded time. If
+// the sending side is busy, it follows what is being sent.
+func (c *Conn) sendAlert(d alert.Description, final error) {
+	level := alertLevelFatal
+	if d == alert.NoRenegotiation {
+		level = alertLevelWarning // always, by RFC 5246, section 7.2.2
+	}
+	c.enqueue(outgoing{typ: record.Alert, body: []byte{level, byte(d)}, final: final})
+	c.due.Store(true)
+	_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
+	_ = c.sendDue() // it has failed already, with an error that says more
+}
+
+// headerError returns a RecordHeaderError, as crypto/tls has it, for a peer that
+// does not speak TLS; nil for other errors. Such a peer gets no alert, so that
+// the application can answer it on RecordHeaderError.Conn, unless it speaks SSL.
+func (c *Conn) headerError(err error) error {
+	var h *record.HeaderError
+	if !errors.As(err, &h) {
+		return nil
+	}
+	e := RecordHeaderError{Msg: h.Msg, RecordHeader: h.Header}
+	if ssl2 := h.Header[0]&0x80 != 0; c.in.begun || ssl2 {
+		c.sendAlert(alert.Of(err), e)
+		return e
+	}
+	e.Conn = c.conn
+	return e
+}

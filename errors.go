@@ -1,0 +1,93 @@
+package tls
+
+import (
+	"errors"
+	"net"
+
+	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/record"
+)
+
+var (
+	// ErrKeysExported is what a Conn answers after [Conn.ExportKeys].
+	ErrKeysExported = errors.New("tls: the keys of this connection were exported")
+	// ErrReadInProgress means that [Conn.ExportKeys] found a Read at work.
+	ErrReadInProgress = errors.New("tls: keys cannot be exported while a Read is in progress")
+	// ErrUserSpace is the answer of [Conn.SyscallConn] while records are made in
+	// user space: what is written past them would be cleartext.
+	ErrUserSpace = errors.New("tls: raw access to the socket while its records are protected in user space")
+	// ErrRecordLimit means that the key of a TLS 1.2 connection is used up
+	// (RFC 9846, section 5.5): TLS 1.2 cannot change it, so the connection ends.
+	ErrRecordLimit = record.ErrLimit
+
+	errShutdown        = errors.New("tls: protocol is shutdown")
+	errEarlyCloseWrite = errors.New("tls: CloseWrite called before handshake complete")
+	errNoSecrets       = errors.New("tls: the secrets of this connection are not there, or not there any more")
+	errNotComplete     = errors.New("tls: handshake has not yet been performed")
+)
+
+// ConfigError says that a [Config] asks for something that is impossible, or
+// that does not exist here. It is found before anything is sent.
+type ConfigError struct {
+	Field  string // of Config
+	Reason string
+}
+
+func (e *ConfigError) Error() string { return "tls: Config." + e.Field + ": " + e.Reason }
+
+// localError ends a connection on our side. Its text is the cause's; errors.As
+// finds in it what the cause holds, and the [AlertError] that the peer is sent.
+type localError struct {
+	cause error
+	alert alert.Description
+}
+
+func (e *localError) Error() string { return e.cause.Error() }
+
+func (e *localError) Unwrap() []error { return []error{e.cause, AlertError(e.alert)} }
+
+// callbackError marks errors of the caller's own callbacks on their way through
+// the engine, which wraps them, so that the caller gets back what it returned.
+type callbackError struct{ error }
+
+func (e *callbackError) Unwrap() error { return e.error }
+
+func fromCallback(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &callbackError{err}
+}
+
+// newLocalError returns what the application gets for err, which carries the
+// alert to send.
+func newLocalError(err error) *localError {
+	local := &localError{cause: err, alert: alert.Of(err)}
+	if cb := (*callbackError)(nil); errors.As(err, &cb) {
+		local.cause = cb.error
+	}
+	return local
+}
+
+// remoteError is what the application gets for an alert received (RFC 9846,
+// section 6).
+func remoteError(d alert.Description) error {
+	return &net.OpError{Op: "remote error", Err: AlertError(d)}
+}
+
+// permanentError keeps a network error's kind but says that trying again is of
+// no use: part of a record may have been sent.
+type permanentError struct{ err net.Error }
+
+func (e *permanentError) Error() string   { return e.err.Error() }
+func (e *permanentError) Unwrap() error   { return e.err }
+func (e *permanentError) Timeout() bool   { return e.err.Timeout() }
+func (e *permanentError) Temporary() bool { return false }
+
+// permanent returns err as it is returned from now on.
+func permanent(err error) error {
+	if e := net.Error(nil); errors.As(err, &e) {
+		return &permanentError{e}
+	}
+	return err
+}

@@ -1,0 +1,64 @@
+package tls
+
+import (
+	"github.com/go-handoff/tls/handshake"
+)
+
+// ConnectionState returns what was negotiated. During a handshake it waits for
+// its end.
+func (c *Conn) ConnectionState() ConnectionState {
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	if c.engine == nil {
+		return c.stateOf(&handshake.State{})
+	}
+	return c.stateOf(c.engine.State())
+}
+
+// stateOf translates the engine's state into crypto/tls's type.
+func (c *Conn) stateOf(s *handshake.State) ConnectionState {
+	state := ConnectionState{
+		Version:                     s.Version,
+		HandshakeComplete:           c.complete.Load(),
+		DidResume:                   s.Resumed,
+		CurveID:                     CurveID(s.Group),
+		NegotiatedProtocol:          s.ALPN,
+		NegotiatedProtocolIsMutual:  true,
+		ServerName:                  s.ServerName,
+		PeerCertificates:            s.PeerCertificates,
+		VerifiedChains:              s.VerifiedChains,
+		SignedCertificateTimestamps: s.SCTs,
+		OCSPResponse:                s.OCSPStaple,
+		TLSUnique:                   s.TLSUnique,
+		HelloRetryRequest:           s.HelloRetryRequest,
+	}
+	if s.Suite != nil {
+		state.CipherSuite = s.Suite.ID
+	}
+	stateExporter.set(&state, c.export)
+	return state
+}
+
+// ExportKeyingMaterial returns length bytes that both sides, and nobody else,
+// can compute from label and context (RFC 9846, section 7.5; RFC 5705). In TLS
+// 1.2 it needs extended_master_secret. It works until Close.
+func (c *Conn) ExportKeyingMaterial(label string, context []byte, length int) ([]byte, error) {
+	if !c.complete.Load() {
+		return nil, errNotComplete
+	}
+	return c.export(label, context, length)
+}
+
+// export is also called by callbacks, through their ConnectionState, within a
+// call into the engine: then the handshake is not complete yet, and nobody else
+// uses the engine.
+func (c *Conn) export(label string, context []byte, length int) ([]byte, error) {
+	if c.complete.Load() {
+		c.engineMutex.Lock()
+		defer c.engineMutex.Unlock()
+	}
+	if c.engine == nil || c.engineWiped {
+		return nil, errNoSecrets
+	}
+	return c.engine.ExportKeyingMaterial(label, context, length)
+}
