@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-handoff/tls"
+)
+
+const (
+	connectTimeout = 30 * time.Second
+	headerTimeout  = time.Minute
+	maxRedirects   = 10
+)
+
+// dialed is a connection and how long it took.
+type dialed struct {
+	*tls.Conn
+	connect, handshake time.Duration
+	ready              time.Time
+}
+
+// dial connects and handshakes, each for a bounded time.
+func dial(ctx context.Context, addr string, config *tls.Config) (*dialed, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName = host
+	}
+	start := time.Now()
+	raw, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	d := &dialed{Conn: tls.Client(raw, config), connect: time.Since(start)}
+	start = time.Now()
+	limited, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshakeTimeout)
+	defer cancel()
+	if err := d.HandshakeContext(limited); err != nil {
+		raw.Close()
+		return nil, explainHandshake(limited, err)
+	}
+	d.ready = time.Now()
+	d.handshake = d.ready.Sub(start)
+	return d, nil
+}
+
+var (
+	errHandshakeTimeout = fmt.Errorf("the server did not complete the handshake within %v", handshakeTimeout)
+	errPlainHTTP        = errors.New("the server answered in plain HTTP: it does not speak TLS on this port")
+	errNotTLS           = errors.New("the server does not speak TLS on this port")
+	errEarlyEnd         = errors.New("the server closed the connection during the handshake")
+)
+
+// explainHandshake says what errors of a handshake mean to a user.
+func explainHandshake(ctx context.Context, err error) error {
+	var header tls.RecordHeaderError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.Cause(ctx)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errEarlyEnd
+	case !errors.As(err, &header) || header.Conn == nil:
+		return err
+	case strings.HasPrefix(string(header.RecordHeader[:]), "HTTP/"):
+		return errPlainHTTP
+	}
+	return errNotTLS
+}
+
+// newHTTPClient returns net/http's client over our connections. Each client
+// makes its own. There are no proxies, because net/http would speak to the
+// server behind one by crypto/tls.
+func newHTTPClient(config *tls.Config) *http.Client {
+	config = config.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				d, err := dial(ctx, addr, config)
+				if err != nil {
+					return nil, err
+				}
+				return d.Conn, nil
+			},
+			DisableCompression:    true, // so that Content-Length is the file's
+			ResponseHeaderTimeout: headerTimeout,
+		},
+		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			switch {
+			case r.URL.Scheme != "https":
+				return fmt.Errorf("redirected to %s, which is not https", r.URL.Redacted())
+			case len(via) > maxRedirects:
+				return fmt.Errorf("redirected more than %d times", maxRedirects)
+			}
+			return nil
+		},
+	}
+}
+
+// fetch requests a file. The caller closes the response's body.
+func fetch(ctx context.Context, client *http.Client, url string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, explainURL(err)
+	}
+	request.Header.Set("User-Agent", "handoff")
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, explainURL(err)
+	}
+	if response.StatusCode/100 != 2 {
+		response.Body.Close()
+		return nil, fmt.Errorf("%s: the server answered %s", response.Request.URL.Redacted(), response.Status)
+	}
+	return response, nil
+}
+
+// explainURL drops from net/http's errors what the user knows.
+func explainURL(err error) error {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", e.URL, e.Err)
+	}
+	return err
+}
+
+// save copies a response's body to w and checks that it is whole.
+func save(w io.Writer, response *http.Response) (int64, error) {
+	n, err := io.Copy(w, response.Body)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && response.ContentLength >= 0:
+		return n, fmt.Errorf("%s: the connection ended after %d of %d bytes", response.Request.URL.Redacted(), n, response.ContentLength)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return n, fmt.Errorf("%s: the connection was cut off after %d bytes", response.Request.URL.Redacted(), n)
+	case err != nil:
+		return n, fmt.Errorf("%s: %w", response.Request.URL.Redacted(), err)
+	}
+	return n, nil
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/go-handoff/tls"
+)
+
+// summary is what was negotiated, in a few words.
+func summary(c *tls.Conn) string {
+	state := c.ConnectionState()
+	return tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite)
+}
+
+// newTable returns a writer that aligns what is between tabs.
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+// reportNegotiated prints all that was negotiated.
+func reportNegotiated(w io.Writer, c *tls.Conn) error {
+	state, offload := c.ConnectionState(), c.Offload()
+	t := newTable(w)
+	for _, row := range [][2]string{
+		{"version", tls.VersionName(state.Version)},
+		{"cipher suite", tls.CipherSuiteName(state.CipherSuite)},
+		{"group", groupName(state.CurveID)},
+		{"signature", signatureName(&state)},
+		{"ALPN", orNone(state.NegotiatedProtocol)},
+		{"resumed", yesNo(state.DidResume)},
+		{"hello retry request", yesNo(state.HelloRetryRequest)},
+		{"extended main secret", yesNo(hasExtendedSecret(c))},
+		{"OCSP staple", size(state.OCSPResponse)},
+		{"SCTs", fmt.Sprint(len(state.SignedCertificateTimestamps))},
+		{"sending", offload.TX.String()},
+		{"receiving", offload.RX.String()},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
+	}
+	return t.Flush()
+}
+
+// groupName returns the name of a key exchange group, which a handshake by a
+// pre-shared key alone does not have.
+func groupName(id tls.CurveID) string {
+	if id == 0 {
+		return "none"
+	}
+	if id == tls.X448 {
+		return "X448" // crypto/tls has no name for it
+	}
+	return id.String()
+}
+
+// signatureName returns how the server signed, as far as its certificate and
+// the version tell (RFC 9846, section 4.3.3): in TLS 1.3 an ECDSA key has one
+// scheme. A resumed handshake has no signature.
+func signatureName(state *tls.ConnectionState) string {
+	if state.DidResume || len(state.PeerCertificates) == 0 {
+		return "none"
+	}
+	tls13 := state.Version == tls.VersionTLS13
+	switch key := state.PeerCertificates[0].PublicKey.(type) {
+	case ed25519.PublicKey:
+		return tls.Ed25519.String()
+	case *ecdsa.PublicKey:
+		if scheme := curveSchemes[key.Curve]; tls13 && scheme != 0 {
+			return scheme.String()
+		}
+		return "ECDSA"
+	case *rsa.PublicKey:
+		if tls13 {
+			return "RSA-PSS"
+		}
+		return "RSA"
+	}
+	return "unknown"
+}
+
+var curveSchemes = map[elliptic.Curve]tls.SignatureScheme{
+	elliptic.P256(): tls.ECDSAWithP256AndSHA256,
+	elliptic.P384(): tls.ECDSAWithP384AndSHA384,
+	elliptic.P521(): tls.ECDSAWithP521AndSHA512,
+}
+
+// hasExtendedSecret reports whether the main secret covers the handshake
+// (RFC 7627), without which keying material is not exported.
+func hasExtendedSecret(c *tls.Conn) bool {
+	_, err := c.ExportKeyingMaterial("EXPERIMENTAL handoff", nil, 16)
+	return err == nil
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func size(b []byte) string {
+	if len(b) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d bytes", len(b))
+}
+
+// reportChain prints a certificate chain, the server's own first.
+func reportChain(w io.Writer, chain []*x509.Certificate) error {
+	for i, cert := range chain {
+		t := newTable(w)
+		for _, row := range [][2]string{
+			{"subject", printable(cert.Subject.String())},
+			{"issuer", printable(cert.Issuer.String())},
+			{"valid", validity(cert, time.Now())},
+			{"names", orNone(printable(strings.Join(names(cert), ", ")))},
+			{"SHA-256", fingerprint(cert.Raw)},
+		} {
+			fmt.Fprintf(t, "  %d  %s\t%s\n", i, row[0], row[1])
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printable replaces what the author of a certificate or an answer could
+// confuse a terminal with.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
+
+// names lists whom a certificate is for.
+func names(cert *x509.Certificate) []string {
+	list := slices.Clone(cert.DNSNames)
+	for _, ip := range cert.IPAddresses {
+		list = append(list, ip.String())
+	}
+	for _, u := range cert.URIs {
+		list = append(list, u.String())
+	}
+	return append(list, cert.EmailAddresses...)
+}
+
+// validity says from when to when a certificate is valid, and what that means
+// now.
+func validity(cert *x509.Certificate, now time.Time) string {
+	const day = 24 * time.Hour
+	period := cert.NotBefore.UTC().Format(time.DateTime) + " to " + cert.NotAfter.UTC().Format(time.DateTime) + " UTC"
+	switch left := cert.NotAfter.Sub(now); {
+	case now.Before(cert.NotBefore):
+		return period + " (not yet)"
+	case left < 0:
+		return period + " (expired)"
+	default:
+		return fmt.Sprintf("%s (%d days left)", period, left/day)
+	}
+}
