@@ -7,10 +7,13 @@ import (
 	stdtls "crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -632,5 +635,53 @@ func TestTime(t *testing.T) {
 	ci := x509.CertificateInvalidError{}
 	if cerr, _ := handshakes(c, s); !errors.As(cerr, &ci) || ci.Reason != x509.Expired {
 		t.Errorf("client: %v", cerr)
+	}
+}
+
+// TestCertificateAuthorities chooses a server's certificate by who signed it,
+// for clients that name authorities.
+func TestCertificateAuthorities(t *testing.T) {
+	other := makeAuthority("Other")
+	certs := []Certificate{newAuthority().issue(testKeys()["P256"], testName), other.issue(testKeys()["P256"], testName)}
+	conn := Server(nil, &Config{Certificates: certs})
+	b := &binding{conn: conn, cfg: conn.config}
+	hello := &handshake.ClientHelloInfo{
+		ServerName:        testName,
+		SupportedVersions: []uint16{VersionTLS13},
+		SignatureSchemes:  []handshake.SignatureScheme{handshake.EcdsaSecp256r1Sha256},
+	}
+	for want, authorities := range map[int][][]byte{0: nil, 1: {other.cert.RawSubject}} {
+		hello.CertificateAuthorities = authorities
+		if got := b.bestCertificate(context.Background(), hello); got != &conn.config.Certificates[want] {
+			t.Errorf("not certificate %d", want)
+		}
+	}
+	hello.CertificateAuthorities = [][]byte{[]byte("nobody")}
+	if got := b.bestCertificate(context.Background(), hello); got != &conn.config.Certificates[0] {
+		t.Error("no certificate for a client that trusts nobody we know")
+	}
+	if issuedByOne(&Certificate{Certificate: [][]byte{{1}}}, hello.CertificateAuthorities) {
+		t.Error("a damaged certificate was signed by somebody")
+	}
+}
+
+func TestLoadX509KeyPair(t *testing.T) {
+	cert := testCert("P256")
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: cert.Certificate[0]},
+		"key.pem":  {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil || !bytes.Equal(got.Certificate[0], cert.Certificate[0]) {
+		t.Errorf("%v", err)
 	}
 }

@@ -23,6 +23,8 @@ import (
 // about what is sent; engineMutex for calls into the engine; queueMutex for the
 // list of what the engine wants sent. Whoever reads never waits for out: what
 // it causes to be sent is queued, and sent by whoever has out or gets it next.
+// The answer to a KeyUpdate is not even sent by readers where out is free, or
+// two ends that both answer before they read on could wait for each other.
 type Conn struct {
 	guard
 
@@ -32,7 +34,7 @@ type Conn struct {
 	// no more is read than is needed, while handshaking.
 	exact bool
 	// prompt is for connections that take a few bytes without a reader at the
-	// other end. On others, what nobody waits for is sent with what comes next.
+	// other end. On others, tickets are sent with what comes next.
 	prompt bool
 
 	handshakeMutex sync.Mutex
@@ -54,8 +56,8 @@ type Conn struct {
 
 	queueMutex sync.Mutex
 	queue      []outgoing
-	owesUpdate bool        // the peer asked for new keys of ours
 	due        atomic.Bool // something in queue should not wait
+	owesUpdate atomic.Bool // the peer asked for new keys of ours
 
 	// calls counts, in steps of two, what is being written. Its lowest bit says
 	// that Close was called.
@@ -185,7 +187,11 @@ func (c *Conn) CloseWrite() error {
 	if !c.complete.Load() {
 		return errEarlyCloseWrite
 	}
-	return c.closeNotify()
+	sendErr, earlier := c.closeNotify()
+	if earlier != nil {
+		return earlier
+	}
+	return sendErr
 }
 
 // Close closes the connection, after sending close_notify if the handshake is
@@ -203,7 +209,7 @@ func (c *Conn) Close() error {
 	}
 	var alertErr error
 	if c.complete.Load() {
-		if err := c.closeNotify(); err != nil {
+		if err, _ := c.closeNotify(); err != nil {
 			alertErr = fmt.Errorf("tls: failed to send closeNotify alert (but connection was closed anyway): %w", err)
 		}
 	}

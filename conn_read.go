@@ -154,6 +154,9 @@ func (c *Conn) open(dst, rec []byte) (record.ContentType, []byte, error) {
 	if typ == record.ChangeCipherSpec && c.in.bareCCS() {
 		return typ, rec[record.HeaderLen:], nil
 	}
+	if typ == record.Alert && c.role == roleServer && c.in.bareAlert(rec[record.HeaderLen:]) {
+		return typ, rec[record.HeaderLen:], nil
+	}
 	if c.in.skip > 0 && c.in.level == handshake.LevelInitial && typ == record.ApplicationData {
 		return 0, nil, c.in.skipRecord(rec)
 	}
@@ -212,6 +215,9 @@ func (c *Conn) takeAlert(content []byte) error {
 	tls13 := c.engine.State().Version == keyschedule.VersionTLS13
 	switch {
 	case d == alert.CloseNotify:
+		c.engineMutex.Lock()
+		c.engine.PeerClosed()
+		c.engineMutex.Unlock()
 		c.in.stop(io.EOF)
 		return io.EOF
 	case level != alertLevelWarning && level != alertLevelFatal:
@@ -308,6 +314,15 @@ func (h *inbound) stop(err error) {
 // protection: it does before there is any, and always in TLS 1.3.
 func (h *inbound) bareCCS() bool {
 	return h.begun && (h.suite == nil || h.suite.Version == keyschedule.VersionTLS13)
+}
+
+// bareAlert reports whether an alert may stand outside of record protection: the
+// fatal one of a TLS 1.3 client that refuses our first flight, and that, as
+// OpenSSL does, turns its own protection on only with its Finished. Who could
+// forge it could break the connection off by other means too.
+func (h *inbound) bareAlert(content []byte) bool {
+	return h.level == handshake.LevelHandshake && h.opener.Seq() == 0 &&
+		len(content) == 2 && content[0] == alertLevelFatal && content[1] != byte(alert.CloseNotify)
 }
 
 func (h *inbound) countUseless() error {

@@ -165,7 +165,8 @@ func TestWriteDeadline(t *testing.T) {
 	}
 	_, err := c.Write([]byte("x"))
 	ne := net.Error(nil)
-	if !errors.As(err, &ne) || !ne.Timeout() || ne.Temporary() { //nolint:staticcheck // its absence is what counts
+	//lint:ignore SA1019 callers that still ask must not be told to try again
+	if !errors.As(err, &ne) || !ne.Timeout() || ne.Temporary() {
 		t.Fatalf("Write after a timeout: %v", err)
 	}
 	if err := exchange(s, c, "reading goes on"); err != nil {
@@ -593,7 +594,41 @@ func TestAccessors(t *testing.T) {
 	if _, err := conn.SyscallConn(); err != ErrUserSpace {
 		t.Errorf("SyscallConn: %v", err)
 	}
+	if d := conn.Details(); d.PeerSignatureScheme != ECDSAWithP256AndSHA256 || d.SignatureScheme != 0 || !d.ExtendedMasterSecret {
+		t.Errorf("Details: %+v", d)
+	}
 	if o := conn.Offload(); o.TX.Kernel || o.RX.Kernel || !strings.HasPrefix(o.TX.String(), "user space (") {
 		t.Errorf("Offload: %v", o)
+	}
+}
+
+// writeCounter counts what a side sends to the network.
+type writeCounter struct {
+	net.Conn
+	n int
+}
+
+func (w *writeCounter) Write(b []byte) (int, error) {
+	w.n++
+	return w.Conn.Write(b)
+}
+
+// TestFlights counts the writes of a handshake: one for each flight, tickets
+// included.
+func TestFlights(t *testing.T) {
+	for version, want := range map[uint16][2]int{VersionTLS12: {2, 2}, VersionTLS13: {2, 1}} {
+		a, b := sockets(t)
+		client, server := clientConfig(), serverConfig("P256")
+		client.MaxVersion = version
+		cw, sw := &writeCounter{Conn: a}, &writeCounter{Conn: b}
+		done := make(chan error, 1)
+		s := Server(sw, server)
+		go func() { done <- s.Handshake() }()
+		if err := errors.Join(Client(cw, client).Handshake(), <-done); err != nil {
+			t.Fatal(err)
+		}
+		if cw.n != want[0] || sw.n != want[1] {
+			t.Errorf("%s: client wrote %d times and server %d times, want %v", VersionName(version), cw.n, sw.n, want)
+		}
 	}
 }

@@ -93,18 +93,22 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 	return c.sendDue()
 }
 
-// closeNotify ends the sending side, once.
-func (c *Conn) closeNotify() error {
+// closeNotify ends the sending side, once. It returns what went wrong with
+// that, or else why the sending side had ended before.
+func (c *Conn) closeNotify() (sendErr, earlier error) {
 	// Before the lock, so that who has it does not keep us for longer.
 	_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
 	c.out.Lock()
 	defer c.unlockOut()
+	if c.out.err != nil && c.out.err != errShutdown {
+		return nil, c.out.err
+	}
 	if c.out.err == nil {
 		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: errShutdown})
 		c.out.closeErr = c.writeQueued(c.takeQueue())
 		_ = c.conn.SetWriteDeadline(time.Now())
 	}
-	return c.out.closeErr
+	return c.out.closeErr, nil
 }
 
 // sendQueued sends what should not wait. It is for the handshake, when nobody
@@ -134,16 +138,17 @@ func (c *Conn) sendLocked() error {
 	if err := c.answerUpdate(); err != nil {
 		return err
 	}
-	return c.writeQueued(c.takeQueue())
+	ended := c.out.err
+	if err := c.writeQueued(c.takeQueue()); err != nil {
+		return err
+	}
+	return ended
 }
 
-// answerUpdate changes our keys if the peer has asked for it.
+// answerUpdate changes our keys if the peer has asked for it: once, however
+// often it did (RFC 9846, section 4.7.3).
 func (c *Conn) answerUpdate() error {
-	c.queueMutex.Lock()
-	owed := c.owesUpdate
-	c.owesUpdate = false
-	c.queueMutex.Unlock()
-	if !owed || c.out.err != nil {
+	if !c.owesUpdate.Swap(false) || c.out.err != nil {
 		return nil
 	}
 	return c.updateKeys()
@@ -168,13 +173,18 @@ func (c *Conn) takeQueue() []outgoing {
 	return queue
 }
 
-// takeUrgent is takeQueue up to the last effect that should not wait.
+// takeUrgent is takeQueue up to the last effect that should not wait. What a
+// client does on ServerHello, a ChangeCipherSpec for middleboxes and new keys,
+// waits for the flight that they belong to.
 func (c *Conn) takeUrgent() []outgoing {
 	c.queueMutex.Lock()
 	defer c.queueMutex.Unlock()
 	n := len(c.queue)
 	for n > 0 && c.queue[n-1].patient {
 		n--
+	}
+	if n >= 2 && c.queue[n-1].install != nil && c.queue[n-2].typ == record.ChangeCipherSpec {
+		n -= 2
 	}
 	queue := c.queue[:n:n]
 	c.queue = c.queue[n:]
@@ -254,7 +264,6 @@ type outbound struct {
 	// Records begin small, so that the first ones arrive whole in one packet
 	// each, and grow.
 	fixedSize bool
-	sent      int // application data, while records are small
 	records   int
 }
 
@@ -265,8 +274,6 @@ const (
 	// firstRecordSize is what arrives in one packet nearly everywhere: IPv6's
 	// least MTU without the headers of IP, TCP and TLS.
 	firstRecordSize = 1280 - 40 - 32 - 32
-	// fullSizeAfter is how much data is sent in growing records.
-	fullSizeAfter = 128 << 10
 
 	// helloVersion stands in the header of a client's first records (RFC 9846,
 	// section 5.1).
@@ -381,13 +388,13 @@ func (o *outbound) room() uint64 {
 	return o.sealer.Remaining() - min(o.sealer.Remaining(), reserve)
 }
 
-// recordSize returns the size of the next record of application data.
+// recordSize returns the size of the next record of application data: one
+// packet more than the last one.
 func (o *outbound) recordSize() int {
-	if o.fixedSize || o.sent >= fullSizeAfter {
+	n := firstRecordSize * (o.records + 1)
+	if o.fixedSize || n >= record.MaxPlaintext {
 		return record.MaxPlaintext
 	}
 	o.records++
-	n := min(firstRecordSize*o.records, record.MaxPlaintext)
-	o.sent += n
 	return n
 }

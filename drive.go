@@ -110,7 +110,9 @@ func (c *Conn) apply(batch []outgoing, ev handshake.Event) []outgoing {
 	case handshake.StoreSession:
 		c.newSessions = append(c.newSessions, ev.Session)
 	case handshake.PeerKeyUpdate:
-		c.oweUpdate(ev.Requested)
+		if ev.Requested {
+			c.owesUpdate.Store(true) // to be done before we send application data again
+		}
 	}
 	return batch
 }
@@ -126,20 +128,6 @@ func (c *Conn) enqueue(batch ...outgoing) {
 	c.queueMutex.Lock()
 	c.queue = append(c.queue, batch...)
 	c.queueMutex.Unlock()
-}
-
-// oweUpdate notes that our keys must change before application data is sent,
-// because the peer wants it (RFC 9846, section 4.7.3).
-func (c *Conn) oweUpdate(requested bool) {
-	if !requested {
-		return
-	}
-	c.queueMutex.Lock()
-	c.owesUpdate = true
-	c.queueMutex.Unlock()
-	if c.prompt {
-		c.due.Store(true)
-	}
 }
 
 // storeSessions gives new sessions to the cache, which is the application's, so
@@ -165,7 +153,6 @@ func (c *Conn) takeHandshake(content []byte) error {
 	err := c.step(func() error { return c.engine.Handle(level, content) })
 	if c.complete.Load() && err == nil {
 		c.storeSessions()
-		_ = c.sendDue() // what fails here is kept for the next Write
 	}
 	return err
 }

@@ -57,6 +57,10 @@ func TestExportKeys(t *testing.T) {
 			t.Errorf("peer got %v %q", typ, got)
 		}
 		checkExported(t, c)
+		keys.Wipe()
+		if key := keys.Write.Key(); !bytes.Equal(key, make([]byte, len(key))) || keys.WriteSecret.Len() > 0 {
+			t.Error("Wipe leaves keys")
+		}
 	})
 }
 
@@ -204,6 +208,14 @@ func TestKeyUpdateErrors(t *testing.T) {
 	if err := c.(*Conn).KeyUpdate(context.Background()); err == nil {
 		t.Error("KeyUpdate after Close succeeds")
 	}
+
+	c, _ = connect(t, sockets, clientConfig(), serverConfig("P256"))
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*Conn).KeyUpdate(context.Background()); err != errShutdown {
+		t.Errorf("KeyUpdate after CloseWrite: %v", err)
+	}
 }
 
 // TestKeyUpdateRequests has a peer ask many times while we are busy: it gets
@@ -321,11 +333,8 @@ func TestRecordLimit(t *testing.T) {
 			if n != len(got) || !bytes.Equal(got, data[:n]) {
 				t.Errorf("limit %d: wrote %d bytes, peer got %d", limit, n, len(got))
 			}
-			if ends := v == VersionTLS12 && limit < 1000; ends != errors.Is(err, ErrRecordLimit) || ends == (n == len(data)) {
-				t.Errorf("limit %d: wrote %d bytes, %v", limit, n, err)
-			}
-			if closeErr != nil {
-				t.Errorf("limit %d: CloseWrite: %v", limit, closeErr)
+			if ends := v == VersionTLS12 && limit < 1000; ends != errors.Is(err, ErrRecordLimit) || ends == (n == len(data)) || closeErr != err {
+				t.Errorf("limit %d: wrote %d bytes, %v; CloseWrite: %v", limit, n, err, closeErr)
 			}
 		}
 	})
@@ -351,6 +360,30 @@ func TestRecordPadding(t *testing.T) {
 		}
 		if _, err := io.CopyN(io.Discard, peer, int64(h.Length)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestDynamicRecordSizing looks at the records on the wire.
+func TestDynamicRecordSizing(t *testing.T) {
+	for _, disabled := range []bool{false, true} {
+		client, server := clientConfig(), serverConfig("P256")
+		client.DynamicRecordSizingDisabled = disabled
+		server.SessionTicketsDisabled = true
+		c, peer := connectRaw(t, sockets, client, server, roleClient)
+		data := make([]byte, 256<<10)
+		go func() {
+			_, _ = c.Write(data)
+		}()
+		var sizes []int
+		for total := 0; total < len(data); {
+			_, content := peer.receive()
+			sizes = append(sizes, len(content))
+			total += len(content)
+		}
+		last := sizes[len(sizes)-2] // the very last one is what was left
+		if last != record.MaxPlaintext || (sizes[0] == record.MaxPlaintext) != disabled || !disabled && (sizes[0] > 1200 || sizes[1] <= sizes[0]) {
+			t.Errorf("disabled %v: %v", disabled, sizes)
 		}
 	}
 }

@@ -39,6 +39,38 @@ func (c *Conn) stateOf(s *handshake.State) ConnectionState {
 	return state
 }
 
+// Details is what was negotiated and has no place in [ConnectionState].
+type Details struct {
+	// PeerSignatureScheme is what the peer has signed the handshake with, and
+	// SignatureScheme what we have: 0 if that side did not sign.
+	PeerSignatureScheme, SignatureScheme SignatureScheme
+	// ExtendedMasterSecret is RFC 7627's; TLS 1.3 always has its like.
+	ExtendedMasterSecret bool
+	// CertificateCompression is true if the peer's certificates came compressed.
+	CertificateCompression bool
+	// ExternalPSK is the identity of the external pre-shared key in use, nil if
+	// there is none.
+	ExternalPSK []byte
+}
+
+// Details returns what else was negotiated. During a handshake it waits for its
+// end.
+func (c *Conn) Details() Details {
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	if c.engine == nil {
+		return Details{}
+	}
+	s := c.engine.State()
+	return Details{
+		PeerSignatureScheme:    SignatureScheme(s.SignatureScheme),
+		SignatureScheme:        SignatureScheme(s.LocalSignatureScheme),
+		ExtendedMasterSecret:   s.ExtendedMasterSecret,
+		CertificateCompression: s.CertificateCompression,
+		ExternalPSK:            s.ExternalPSK,
+	}
+}
+
 // ExportKeyingMaterial returns length bytes that both sides, and nobody else,
 // can compute from label and context (RFC 9846, section 7.5; RFC 5705). In TLS
 // 1.2 it needs extended_master_secret. It works until Close.

@@ -221,10 +221,9 @@ func (b *binding) loadSession() *session.State {
 		cache.Put(key, nil) // used once only; our own cache has taken it out
 	}
 	chains, err := b.verifyResumed(s)
-	if err == nil && b.cfg.ServerName != "" && !b.cfg.InsecureSkipVerify && len(chains) == 0 {
-		err = errNotComplete // without a certificate, nobody vouches for the name
-	}
-	if err != nil || s.Expired(b.cfg.time()) {
+	// Without a certificate, nobody vouches for the name.
+	anonymous := len(chains) == 0 && !b.cfg.InsecureSkipVerify
+	if err != nil || anonymous || s.Expired(b.cfg.time()) {
 		cache.Put(key, nil)
 		return nil
 	}

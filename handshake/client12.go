@@ -76,7 +76,7 @@ func (c *clientHandshake) resume12() (waitState, error) {
 	if err := c.resumePeer(s); err != nil {
 		return 0, err
 	}
-	c.neg.Group, c.neg.SignatureScheme = NamedGroup(s.Group), SignatureScheme(s.SignatureScheme)
+	c.neg.Group = NamedGroup(s.Group)
 	c.master = keyschedule.ResumeMasterSecret(c.neg.Suite.Hash, &s.Secret)
 	c.peer = peerVerified{ok: true}
 	return c.waitTicket(), nil

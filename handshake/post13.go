@@ -37,6 +37,7 @@ type postHandshake struct {
 	exporter        exporter
 	messages        int // handshake messages since the last application data
 	requestedUpdate bool
+	peerClosed      bool
 }
 
 func (p *postHandshake) wipe() {
@@ -45,6 +46,7 @@ func (p *postHandshake) wipe() {
 	p.resumption.Wipe()
 	if p.exporter != nil {
 		p.exporter.Wipe()
+		p.exporter = nil
 	}
 }
 
@@ -65,7 +67,10 @@ func (e *Engine) onKeyUpdate(m *keyUpdate) error {
 	if err != nil {
 		return err
 	}
-	e.post.requestedUpdate = false
+	if e.post.requestedUpdate {
+		e.post.requestedUpdate = false
+		e.post.messages-- // we have asked for this one
+	}
 	next := e.post.read.Next(e.neg.Suite.Hash)
 	e.post.read.Wipe()
 	e.post.read = next
@@ -80,11 +85,15 @@ func (e *Engine) onKeyUpdate(m *keyUpdate) error {
 // answer a [PeerKeyUpdate].
 func (e *Engine) UpdateWriteKeys() error { return e.updateWriteKeys(updateNotRequested) }
 
+// PeerClosed tells the engine that the peer has sent close_notify, and so can
+// answer nothing any more (RFC 9846, section 6.1).
+func (e *Engine) PeerClosed() { e.post.peerClosed = true }
+
 // RequestKeyUpdate is [Engine.UpdateWriteKeys] that asks the peer to do the
-// same. While the peer has not answered an earlier request, it asks for nothing
-// again but still changes our keys.
+// same. While the peer has not answered an earlier request, and after
+// PeerClosed, it asks for nothing but still changes our keys.
 func (e *Engine) RequestKeyUpdate() error {
-	if e.post.requestedUpdate {
+	if e.post.requestedUpdate || e.post.peerClosed {
 		return e.updateWriteKeys(updateNotRequested)
 	}
 	return e.updateWriteKeys(updateRequested)

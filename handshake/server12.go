@@ -119,7 +119,6 @@ func (s *serverHandshake) resumable12(state *session.State) bool {
 func (s *serverHandshake) resume12() (waitState, error) {
 	s.neg.Resumed = true
 	s.neg.Group = NamedGroup(s.session.Group)
-	s.neg.SignatureScheme = SignatureScheme(s.session.SignatureScheme)
 	s.sessionID = s.hello.sessionID
 	s.transcript.Start(s.neg.Suite.Hash)
 	s.transcript.Forget()

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -28,17 +24,17 @@ func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 
 
 // reportNegotiated prints all that was negotiated.
 func reportNegotiated(w io.Writer, c *tls.Conn) error {
-	state, offload := c.ConnectionState(), c.Offload()
+	state, details, offload := c.ConnectionState(), c.Details(), c.Offload()
 	t := newTable(w)
 	for _, row := range [][2]string{
 		{"version", tls.VersionName(state.Version)},
 		{"cipher suite", tls.CipherSuiteName(state.CipherSuite)},
 		{"group", groupName(state.CurveID)},
-		{"signature", signatureName(&state)},
+		{"signature", signatureName(details.PeerSignatureScheme)},
 		{"ALPN", orNone(state.NegotiatedProtocol)},
 		{"resumed", yesNo(state.DidResume)},
 		{"hello retry request", yesNo(state.HelloRetryRequest)},
-		{"extended main secret", yesNo(hasExtendedSecret(c))},
+		{"extended main secret", yesNo(details.ExtendedMasterSecret)},
 		{"OCSP staple", size(state.OCSPResponse)},
 		{"SCTs", fmt.Sprint(len(state.SignedCertificateTimestamps))},
 		{"sending", offload.TX.String()},
@@ -61,42 +57,13 @@ func groupName(id tls.CurveID) string {
 	return id.String()
 }
 
-// signatureName returns how the server signed, as far as its certificate and
-// the version tell (RFC 9846, section 4.3.3): in TLS 1.3 an ECDSA key has one
-// scheme. A resumed handshake has no signature.
-func signatureName(state *tls.ConnectionState) string {
-	if state.DidResume || len(state.PeerCertificates) == 0 {
+// signatureName returns how the server signed; a resumed handshake has no
+// signature.
+func signatureName(scheme tls.SignatureScheme) string {
+	if scheme == 0 {
 		return "none"
 	}
-	tls13 := state.Version == tls.VersionTLS13
-	switch key := state.PeerCertificates[0].PublicKey.(type) {
-	case ed25519.PublicKey:
-		return tls.Ed25519.String()
-	case *ecdsa.PublicKey:
-		if scheme := curveSchemes[key.Curve]; tls13 && scheme != 0 {
-			return scheme.String()
-		}
-		return "ECDSA"
-	case *rsa.PublicKey:
-		if tls13 {
-			return "RSA-PSS"
-		}
-		return "RSA"
-	}
-	return "unknown"
-}
-
-var curveSchemes = map[elliptic.Curve]tls.SignatureScheme{
-	elliptic.P256(): tls.ECDSAWithP256AndSHA256,
-	elliptic.P384(): tls.ECDSAWithP384AndSHA384,
-	elliptic.P521(): tls.ECDSAWithP521AndSHA512,
-}
-
-// hasExtendedSecret reports whether the main secret covers the handshake
-// (RFC 7627), without which keying material is not exported.
-func hasExtendedSecret(c *tls.Conn) bool {
-	_, err := c.ExportKeyingMaterial("EXPERIMENTAL handoff", nil, 16)
-	return err == nil
+	return scheme.String()
 }
 
 func orNone(s string) string {
