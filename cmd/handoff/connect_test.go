@@ -57,7 +57,7 @@ func TestConnectOpenSSL(t *testing.T) {
 			client: []string{"--max", "1.2"},
 			report: map[string]string{
 				"version": "TLS 1.2", "cipher suite": "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "group": "CurveP521",
-				"signature": "ECDSA", "hello retry request": "no", "extended main secret": "yes",
+				"signature": "ECDSAWithP256AndSHA256", "hello retry request": "no", "extended main secret": "yes",
 			},
 		},
 	} {
