@@ -213,6 +213,7 @@ func (c *Conn) Close() error {
 			alertErr = fmt.Errorf("tls: failed to send closeNotify alert (but connection was closed anyway): %w", err)
 		}
 	}
+	discardUnread(c.conn)
 	if err := c.conn.Close(); err != nil {
 		return err
 	}

@@ -632,3 +632,54 @@ func TestFlights(t *testing.T) {
 		}
 	}
 }
+
+// TestCloseAfterWrite checks that what was written before Close arrives, though
+// the client has never read the session ticket that came with the server's
+// first flight: a socket that is closed with bytes unread is reset, which
+// throws away what is still to be sent.
+func TestCloseAfterWrite(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	want := bytes.Repeat([]byte("all of it "), 100<<10)
+	closed := make(chan error, 1)
+	go func() {
+		c, err := Dial("tcp", l.Addr().String(), clientConfig())
+		if err == nil {
+			_, err = c.Write(want)
+			err2 := c.Close()
+			if err == nil {
+				err = err2
+			}
+		}
+		closed <- err
+	}()
+	raw, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if err := raw.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	conn := Server(raw, serverConfig("P256"))
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(200 * time.Millisecond): // the buffers of the sockets do not hold it all
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %d of %d bytes, %v", len(got), len(want), err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}

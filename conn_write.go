@@ -135,9 +135,7 @@ func (c *Conn) sendDue() error {
 
 func (c *Conn) sendLocked() error {
 	c.due.Store(false)
-	if err := c.answerUpdate(); err != nil {
-		return err
-	}
+	c.answerUpdate()
 	ended := c.out.err
 	if err := c.writeQueued(c.takeQueue()); err != nil {
 		return err
@@ -147,21 +145,19 @@ func (c *Conn) sendLocked() error {
 
 // answerUpdate changes our keys if the peer has asked for it: once, however
 // often it did (RFC 9846, section 4.7.3).
-func (c *Conn) answerUpdate() error {
-	if !c.owesUpdate.Swap(false) || c.out.err != nil {
-		return nil
+func (c *Conn) answerUpdate() {
+	if c.owesUpdate.Swap(false) && c.out.err == nil {
+		c.updateKeys()
 	}
-	return c.updateKeys()
 }
 
-// updateKeys queues a KeyUpdate and our next keys.
-func (c *Conn) updateKeys() error {
+// updateKeys queues a KeyUpdate and our next keys. Where the engine refuses, the
+// connection has failed: the alert that says so is queued already, or is now.
+func (c *Conn) updateKeys() {
 	if err := c.step(c.engine.UpdateWriteKeys); err != nil {
-		local := newLocalError(err)
-		c.out.stop(local)
-		return local
+		e := newLocalError(err)
+		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelFatal, byte(e.alert)}, final: e})
 	}
-	return nil
 }
 
 // takeQueue returns all that is queued, and leaves nothing.
@@ -211,9 +207,7 @@ func (c *Conn) writeBurst(b []byte) (int, error) {
 	if err := c.out.err; err != nil {
 		return 0, err
 	}
-	if err := c.answerUpdate(); err != nil {
-		return 0, err
-	}
+	c.answerUpdate()
 	size := recordBufferLen
 	if len(b) > record.MaxPlaintext {
 		size = burstBufferLen
@@ -246,8 +240,8 @@ func (c *Conn) renewKeys(dst []byte) ([]byte, error) {
 	}
 	if c.engine.State().Version != keyschedule.VersionTLS13 {
 		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: ErrRecordLimit})
-	} else if err := c.updateKeys(); err != nil {
-		return dst, err
+	} else {
+		c.updateKeys()
 	}
 	return c.out.sealQueue(dst, c.takeQueue(), c.config)
 }

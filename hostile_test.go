@@ -513,6 +513,8 @@ func TestPostHandshakeFloods(t *testing.T) {
 		{"tickets in one record", "client", ticket, 100},
 		{"key updates", "client", update, 1},
 		{"key updates", "server", update, 1},
+		{"requests to update", "client", []byte{24, 0, 0, 1, 1}, 1},
+		{"requests to update", "server", []byte{24, 0, 0, 1, 1}, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name+"/"+test.role, func(t *testing.T) {
@@ -714,6 +716,33 @@ func TestHalfHello(t *testing.T) {
 		conn.Close()
 		if sent, err := io.ReadAll(theirs); len(sent) > 0 || err != nil && !errors.Is(err, io.EOF) {
 			t.Errorf("%d bytes: the peer got %x, %v", n, sent, err)
+		}
+	}
+}
+
+// TestAlertAfterUpdateRequest: a peer asks for new keys, and then breaks a rule
+// of the handshake layer, before we have answered. It is owed an alert.
+func TestAlertAfterUpdateRequest(t *testing.T) {
+	for role := range roles {
+		ours, keys, raw := exportedPeer(t, role, nil)
+		rec, err := record.NewSealer(keys.Write).Seal(nil, record.Handshake, []byte{24, 0, 0, 1, 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret := *keys.WriteSecret
+		suite := keyschedule.SuiteByID(keys.CipherSuite)
+		secret = secret.Next(suite.Hash)
+		if rec, err = record.NewSealer(secret.Keys(suite)).Seal(rec, record.Handshake, []byte{1, 0, 0, 0}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := raw.Write(rec); err != nil {
+			t.Fatal(err)
+		}
+		_, err = ours.Read(make([]byte, 1))
+		checkAlert(t, "Read", err, alert.UnexpectedMessage)
+		ours.Close() // so that the peer sees an end at once
+		if got := lastAlert(t, raw, keys); got != alert.UnexpectedMessage {
+			t.Errorf("the peer got %v", got)
 		}
 	}
 }
