@@ -270,9 +270,10 @@ func (c *Config) time() time.Time {
 // check refuses what no handshake could honour. Fields of the other role do
 // not matter, as in crypto/tls.
 func (c *Config) check(r role) error {
+	if err := c.checkRenegotiation(); err != nil {
+		return err
+	}
 	switch {
-	case c.Renegotiation != RenegotiateNever:
-		return &ConfigError{"Renegotiation", "renegotiation is not supported"}
 	case c.MaxVersion != 0 && (c.MaxVersion < VersionTLS12 || c.MaxVersion < c.MinVersion), c.MinVersion > VersionTLS13:
 		return &ConfigError{"MaxVersion", "no supported version satisfies MinVersion and MaxVersion"}
 	case len(c.groups()) == 0:
@@ -292,13 +293,25 @@ func (c *Config) check(r role) error {
 }
 
 func (c *Config) checkClient() error {
+	if c.ServerName == "" && !c.InsecureSkipVerify && !c.ExternalPSKOnly {
+		return &ConfigError{"ServerName", "either ServerName or InsecureSkipVerify must be specified in the tls.Config"}
+	}
+	return c.checkClientECH()
+}
+
+func (c *Config) checkRenegotiation() error {
+	if c.Renegotiation != RenegotiateNever {
+		return &ConfigError{"Renegotiation", "renegotiation is not supported"}
+	}
+	return nil
+}
+
+func (c *Config) checkClientECH() error {
 	switch {
 	case c.EncryptedClientHelloConfigList != nil:
 		return &ConfigError{"EncryptedClientHelloConfigList", "Encrypted Client Hello is not supported"}
 	case c.EncryptedClientHelloRejectionVerify != nil:
 		return &ConfigError{"EncryptedClientHelloRejectionVerify", "Encrypted Client Hello is not supported"}
-	case c.ServerName == "" && !c.InsecureSkipVerify && !c.ExternalPSKOnly:
-		return &ConfigError{"ServerName", "either ServerName or InsecureSkipVerify must be specified in the tls.Config"}
 	}
 	return nil
 }

@@ -17,16 +17,17 @@ import (
 
 // Conn is a TLS connection over another connection. It is a net.Conn. Read and
 // Write may be called at the same time, and everything else at any time.
-//
-// The locks, in the order in which they are taken: handshakeMutex for the whole
-// handshake; in for everything about what is received; out for everything
-// about what is sent; engineMutex for calls into the engine; queueMutex for the
-// list of what the engine wants sent. Whoever reads never waits for out: what
-// it causes to be sent is queued, and sent by whoever has out or gets it next.
-// The answer to a KeyUpdate is not even sent by readers where out is free, or
-// two ends that both answer before they read on could wait for each other.
 type Conn struct {
 	guard
+
+	// The locks, in the order in which they are taken: handshakeMutex for the
+	// whole handshake; in for everything about what is received; out for
+	// everything about what is sent; engineMutex for calls into the engine;
+	// queueMutex for the list of what the engine wants sent. Whoever reads never
+	// waits for out: what it causes to be sent is queued, and sent by whoever has
+	// out or gets it next. The answer to a KeyUpdate is not even sent by readers
+	// where out is free, or two ends that both answer before they read on could
+	// wait for each other.
 
 	conn net.Conn
 	role role
@@ -52,6 +53,7 @@ type Conn struct {
 
 	engineMutex sync.Mutex
 	engineWiped bool
+	exported    atomic.Bool      // ExportKeys has taken the keys
 	newSessions []*session.State // to be stored
 
 	queueMutex sync.Mutex

@@ -84,6 +84,9 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if c.exported.Load() {
+		return ErrKeysExported
+	}
 	if err := c.step(c.engine.RequestKeyUpdate); err != nil {
 		return newLocalError(err)
 	}

@@ -14,11 +14,17 @@
 // # Differences from crypto/tls
 //
 // Versions before TLS 1.2, static RSA key exchange, RC4, 3DES and CBC with
-// SHA-256 do not exist; [Config] fields that ask for them have no effect as far
-// as something else is left to negotiate. Renegotiation does not exist.
-// Encrypted Client Hello and the QUIC API are not there yet: a Config that has
-// Encrypted Client Hello fields set is refused with a [ConfigError], and is
-// never used as if it had not.
+// SHA-256 do not exist. The other CBC suites are off unless CipherSuites names
+// them. A MinVersion below TLS 1.2 means TLS 1.2, unknown suites are passed
+// over, and where nothing is left to negotiate the handshake fails with a
+// [ConfigError] before anything is sent.
+//
+// Renegotiation does not exist. Encrypted Client Hello and the QUIC API are not
+// there yet: a Config that asks for the former is refused with a [ConfigError],
+// and is never used as if it had not.
+//
+// errors.As finds an [AlertError] in errors of this side, too: it is the alert
+// that the peer was sent. One that the peer sent is within a *net.OpError.
 //
 // A connection that ends without close_notify ends with io.ErrUnexpectedEOF,
 // where crypto/tls reports io.EOF if a record ended there: an attacker can cut

@@ -22,7 +22,7 @@ var (
 
 	errShutdown        = errors.New("tls: protocol is shutdown")
 	errEarlyCloseWrite = errors.New("tls: CloseWrite called before handshake complete")
-	errNoSecrets       = errors.New("tls: the secrets of this connection are not there, or not there any more")
+	errNoSecrets       = errors.New("tls: no secrets: the handshake is not complete, or has failed, or the connection is closed")
 	errNotComplete     = errors.New("tls: handshake has not yet been performed")
 )
 
@@ -35,7 +35,8 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return "tls: Config." + e.Field + ": " + e.Reason }
 
-// localError ends a connection on our side. Its text is the cause's; errors.As
+// localError ends a connection on our side. An alert of the peer is a
+// *net.OpError instead. Its text is the cause's; errors.As
 // finds in it what the cause holds, and the [AlertError] that the peer is sent.
 type localError struct {
 	cause error

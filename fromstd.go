@@ -2,6 +2,7 @@ package tls
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 )
 
@@ -15,13 +16,14 @@ import (
 //     Config once and keep the result.
 //
 // Some cannot be brought over, and are refused with a [ConfigError] rather than
-// ignored: WrapSession and UnwrapSession, whose sessions are of another type,
-// and keys from SetSessionTicketKeys, which crypto/tls does not give out. Clear
-// the former, or call SetSessionTicketKeys on the result of a Config without
-// them. A nil c gives nil.
+// ignored: WrapSession and UnwrapSession, whose sessions are of another type;
+// keys from SetSessionTicketKeys, which crypto/tls does not give out; and what
+// does not exist here, which is renegotiation and Encrypted Client Hello. Clear
+// them, or call SetSessionTicketKeys on the result of a Config without them. A
+// nil c gives an empty Config, which means the same.
 func FromStd(c *tls.Config) (*Config, error) {
 	if c == nil {
-		return nil, nil
+		return new(Config), nil
 	}
 	c = c.Clone() // which takes the lock that the fields need
 	key := stdTicketKey(c)
@@ -73,6 +75,9 @@ func FromStd(c *tls.Config) (*Config, error) {
 			}
 			return FromStd(c)
 		}
+	}
+	if err := cmp.Or(out.checkRenegotiation(), out.checkClientECH(), out.checkServer()); err != nil {
+		return nil, err
 	}
 	return out, nil
 }

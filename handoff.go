@@ -72,6 +72,7 @@ func (c *Conn) ExportKeys() (*ExportedKeys, error) {
 		return nil, err
 	}
 	keys := c.takeKeys()
+	c.exported.Store(true)
 	c.in.stop(ErrKeysExported)
 	c.out.stop(ErrKeysExported)
 	c.wipeEngine()
@@ -117,5 +118,8 @@ func (d DirectionOffload) String() string {
 // version that is always in user space.
 func (c *Conn) Offload() Offload {
 	d := DirectionOffload{Reason: "kernel TLS is not part of this build"}
+	if c.exported.Load() {
+		d.Reason = "by whoever has the exported keys"
+	}
 	return Offload{TX: d, RX: d}
 }

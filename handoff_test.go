@@ -96,6 +96,15 @@ func TestExportKeysSyscallConn(t *testing.T) {
 	if raw, err := conn.SyscallConn(); err != nil || raw == nil {
 		t.Errorf("SyscallConn: %v", err)
 	}
+	if err := conn.KeyUpdate(t.Context()); err != ErrKeysExported {
+		t.Errorf("KeyUpdate: %v", err)
+	}
+	if _, err := conn.ExportKeyingMaterial("label", nil, 16); err != ErrKeysExported {
+		t.Errorf("ExportKeyingMaterial: %v", err)
+	}
+	if reason := conn.Offload().TX.Reason; !strings.Contains(reason, "exported") {
+		t.Errorf("Offload: %q", reason)
+	}
 	c, _ = connect(t, pipes, clientConfig(), serverConfig("P256"))
 	conn = c.(*Conn)
 	if _, err := conn.ExportKeys(); err != nil {

@@ -73,7 +73,7 @@ func (c *Conn) Details() Details {
 
 // ExportKeyingMaterial returns length bytes that both sides, and nobody else,
 // can compute from label and context (RFC 9846, section 7.5; RFC 5705). In TLS
-// 1.2 it needs extended_master_secret. It works until Close.
+// 1.2 it needs extended_master_secret. It works until Close or ExportKeys.
 func (c *Conn) ExportKeyingMaterial(label string, context []byte, length int) ([]byte, error) {
 	if !c.complete.Load() {
 		return nil, errNotComplete
@@ -88,6 +88,9 @@ func (c *Conn) export(label string, context []byte, length int) ([]byte, error) 
 	if c.complete.Load() {
 		c.engineMutex.Lock()
 		defer c.engineMutex.Unlock()
+	}
+	if c.exported.Load() {
+		return nil, ErrKeysExported
 	}
 	if c.engine == nil || c.engineWiped {
 		return nil, errNoSecrets

@@ -15,7 +15,7 @@ import (
 type certificateWants struct {
 	context    []byte
 	ocsp, scts bool
-	compress   []CertCompressionAlg
+	compress   []certCompressionAlg
 }
 
 // sendCertificate13 queues Certificate, compressed if both sides like, and
@@ -56,7 +56,7 @@ func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sig
 }
 
 // decompress opens a CompressedCertificate (RFC 8879, section 4).
-func (e *Engine) decompress(m *compressedCertificate, offered []CertCompressionAlg) (*certificate13, error) {
+func (e *Engine) decompress(m *compressedCertificate, offered []certCompressionAlg) (*certificate13, error) {
 	if !contains(offered, m.alg) {
 		return nil, alert.Errorf(alert.IllegalParameter, "certificate compressed by %v, which was not offered", m.alg)
 	}

@@ -112,7 +112,7 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 	}
 	if cfg.allows(versionTLS13) {
 		m.supportedVersions = versions
-		m.pskModes = []PskKeyExchangeMode{pskModeDHEKE}
+		m.pskModes = []pskKeyExchangeMode{pskModeDHEKE}
 	}
 	if cfg.allows(versionTLS12) {
 		m.pointFormats = []uint8{pointFormatUncompressed}

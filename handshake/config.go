@@ -39,8 +39,9 @@ type Config struct {
 	// ServerName is sent by a client in the server_name extension, if it is
 	// not empty.
 	ServerName string
-	// ALPN are the application protocols in order of preference. RequireALPN
-	// is implied on a server that is offered some but none of these.
+	// ALPN are the application protocols in order of preference. A server that
+	// has some, and is offered some but none of these, refuses the handshake; a
+	// client that offers none is served.
 	ALPN []string
 
 	// GetConfigForClient lets a server choose another Config once it has seen

@@ -202,7 +202,8 @@ func (e *Engine) installWrite(level Level, keys *keyschedule.TrafficKeys, secret
 	e.emit(InstallWrite{Level: level, Keys: keys, Secret: &secret})
 }
 
-// Alert is a TLS alert description (RFC 9846, section 6).
+// Alert is a TLS alert description: its value is the RFC's number, its String
+// the RFC's name (RFC 9846, section 6).
 type Alert = alert.Description
 
 // AlertOf returns the alert that the peer is owed for an error of this

@@ -159,7 +159,7 @@ func TestResumption(t *testing.T) {
 // dropSessionTicket removes the session_ticket extension, so that a server
 // falls back on session IDs.
 func dropSessionTicket(raw []byte) []byte {
-	if HandshakeType(raw[0]) != typeClientHello {
+	if handshakeType(raw[0]) != typeClientHello {
 		return raw
 	}
 	m, err := parseClientHello(raw[messageHeaderLen:])
@@ -378,7 +378,7 @@ func TestExtendedMasterSecret(t *testing.T) {
 	server.Tickets = &fakeTickets{}
 	client.Session = mustRun(t, client, server).client.sessions[0]
 	client.rewrite = func(raw []byte) []byte {
-		if HandshakeType(raw[0]) != typeClientHello {
+		if handshakeType(raw[0]) != typeClientHello {
 			return raw
 		}
 		m, err := parseClientHello(raw[messageHeaderLen:])
@@ -406,7 +406,7 @@ func TestGREASE(t *testing.T) {
 	for _, version := range []uint16{versionTLS12, versionTLS13} {
 		client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
 		client.rewrite = func(raw []byte) []byte {
-			if HandshakeType(raw[0]) != typeClientHello {
+			if handshakeType(raw[0]) != typeClientHello {
 				return raw
 			}
 			m, err := parseClientHello(raw[messageHeaderLen:])
@@ -419,7 +419,7 @@ func TestGREASE(t *testing.T) {
 			m.signatureSchemes = append([]SignatureScheme{0x3a3a}, m.signatureSchemes...)
 			m.alpn = []string{"\x0a\x0a", "h2"}
 			m.keyShares = append([]keyShareEntry{{group: 0x1a1a, data: []byte{0}}}, m.keyShares...)
-			m.pskModes = append([]PskKeyExchangeMode{0x0b}, m.pskModes...)
+			m.pskModes = append([]pskKeyExchangeMode{0x0b}, m.pskModes...)
 			return m.marshal()
 		}
 		client.ALPN, server.ALPN = []string{"h2"}, []string{"h2"}

@@ -18,7 +18,7 @@ func FuzzParse(f *testing.F) {
 	}
 	for _, tr := range tracedMessages(f) {
 		for i := range messageFormats {
-			if messageFormats[i].typ == HandshakeType(tr.raw[0]) {
+			if messageFormats[i].typ == handshakeType(tr.raw[0]) {
 				f.Add(uint8(i), tr.raw[4:])
 			}
 		}

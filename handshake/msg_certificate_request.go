@@ -17,7 +17,7 @@ type certificateRequest13 struct {
 	certificateAuthorities [][]byte
 	ocspStapling           bool
 	scts                   bool
-	compressCertificate    []CertCompressionAlg
+	compressCertificate    []certCompressionAlg
 }
 
 func (m *certificateRequest13) marshal() []byte {
@@ -95,7 +95,7 @@ var certificateRequestExtensions = []extCodec[certificateRequest13]{
 		sends: func(m *certificateRequest13) bool { return m.compressCertificate != nil },
 		write: func(m *certificateRequest13, b []byte) []byte { return appendShortU16s(b, m.compressCertificate) },
 		read: func(m *certificateRequest13, r *wire.Reader) {
-			m.compressCertificate = readShortU16s[CertCompressionAlg](r, 2, 254)
+			m.compressCertificate = readShortU16s[certCompressionAlg](r, 2, 254)
 		},
 	},
 }

@@ -17,7 +17,7 @@ import (
 // is asked of the message that offered it, sent or received.
 
 // newMessage opens a handshake message, to be closed by [wire.Close].
-func newMessage(typ HandshakeType) ([]byte, wire.Mark) {
+func newMessage(typ handshakeType) ([]byte, wire.Mark) {
 	return wire.Open([]byte{byte(typ)}, 3)
 }
 
@@ -40,12 +40,12 @@ type clientHello struct {
 	signatureSchemesCert   []SignatureScheme
 	alpn                   []string
 	extendedMasterSecret   bool
-	compressCertificate    []CertCompressionAlg
+	compressCertificate    []certCompressionAlg
 	ticketSupported        bool
 	sessionTicket          []byte // of RFC 5077
 	supportedVersions      []uint16
 	cookie                 []byte
-	pskModes               []PskKeyExchangeMode
+	pskModes               []pskKeyExchangeMode
 	certificateAuthorities [][]byte
 	keyShares              []keyShareEntry // empty but not nil asks for a HelloRetryRequest
 	earlyData              bool
@@ -239,7 +239,7 @@ var clientHelloExtensions = []extCodec[clientHello]{
 		sends: func(m *clientHello) bool { return m.pskModes != nil },
 		write: func(m *clientHello, b []byte) []byte { return wire.AppendVec8(b, convertBytes[byte](m.pskModes)) },
 		read: func(m *clientHello, r *wire.Reader) {
-			m.pskModes = convertBytes[PskKeyExchangeMode](r.Vec8(1, maxVec8))
+			m.pskModes = convertBytes[pskKeyExchangeMode](r.Vec8(1, maxVec8))
 		},
 	},
 	{
@@ -253,7 +253,7 @@ var clientHelloExtensions = []extCodec[clientHello]{
 		sends: func(m *clientHello) bool { return m.compressCertificate != nil },
 		write: func(m *clientHello, b []byte) []byte { return appendShortU16s(b, m.compressCertificate) },
 		read: func(m *clientHello, r *wire.Reader) {
-			m.compressCertificate = readShortU16s[CertCompressionAlg](r, 2, 254)
+			m.compressCertificate = readShortU16s[certCompressionAlg](r, 2, 254)
 		},
 	},
 	{

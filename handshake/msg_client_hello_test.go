@@ -35,7 +35,7 @@ func TestClientHelloRules(t *testing.T) {
 			m.keyShares = []keyShareEntry{{X25519, []byte{1}}, {Secp256r1, []byte{1}}, {X25519, []byte{2}}}
 		}, alert.IllegalParameter},
 		{"compression listed twice", func(m *clientHello) {
-			m.compressCertificate = []CertCompressionAlg{certCompressionZlib, certCompressionZlib}
+			m.compressCertificate = []certCompressionAlg{certCompressionZlib, certCompressionZlib}
 		}, alert.IllegalParameter},
 		{"more identities than binders", func(m *clientHello) {
 			m.pskIdentities = slices.Concat(psk, psk)
@@ -54,10 +54,10 @@ func TestClientHelloRules(t *testing.T) {
 		{"no groups", func(m *clientHello) { m.supportedGroups = []NamedGroup{} }, alert.DecodeError},
 		{"no signature schemes", func(m *clientHello) { m.signatureSchemes = []SignatureScheme{} }, alert.DecodeError},
 		{"no versions", func(m *clientHello) { m.supportedVersions = []uint16{} }, alert.DecodeError},
-		{"no compression algorithm", func(m *clientHello) { m.compressCertificate = []CertCompressionAlg{} }, alert.DecodeError},
+		{"no compression algorithm", func(m *clientHello) { m.compressCertificate = []certCompressionAlg{} }, alert.DecodeError},
 		{"no certificate authorities", func(m *clientHello) { m.certificateAuthorities = [][]byte{} }, alert.DecodeError},
 		{"empty certificate authority", func(m *clientHello) { m.certificateAuthorities = [][]byte{{1}, {}} }, alert.DecodeError},
-		{"no PSK modes", func(m *clientHello) { m.pskModes = []PskKeyExchangeMode{} }, alert.DecodeError},
+		{"no PSK modes", func(m *clientHello) { m.pskModes = []pskKeyExchangeMode{} }, alert.DecodeError},
 		{"no point formats", func(m *clientHello) { m.pointFormats = []uint8{} }, alert.DecodeError},
 		{"empty cookie", func(m *clientHello) { m.cookie = []byte{} }, alert.DecodeError},
 		{"empty protocol name", func(m *clientHello) { m.alpn = []string{"h2", ""} }, alert.DecodeError},

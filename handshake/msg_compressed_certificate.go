@@ -8,7 +8,7 @@ import (
 
 // compressedCertificate is CompressedCertificate (RFC 8879, section 4).
 type compressedCertificate struct {
-	alg                CertCompressionAlg
+	alg                certCompressionAlg
 	uncompressedLength uint32
 	data               []byte
 }
@@ -25,7 +25,7 @@ func (m *compressedCertificate) marshal() []byte {
 func parseCompressedCertificate(body []byte) (*compressedCertificate, error) {
 	r := wire.NewReader(body)
 	m := &compressedCertificate{
-		alg:                CertCompressionAlg(r.U16()),
+		alg:                certCompressionAlg(r.U16()),
 		uncompressedLength: r.U24(),
 		data:               r.Vec24(1, maxVec24),
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // keyUpdate is KeyUpdate (RFC 9846, section 4.7.3).
-type keyUpdate struct{ request KeyUpdateRequest }
+type keyUpdate struct{ request keyUpdateRequest }
 
 func (m *keyUpdate) marshal() []byte {
 	return []byte{byte(typeKeyUpdate), 0, 0, 1, byte(m.request)}
@@ -14,7 +14,7 @@ func (m *keyUpdate) marshal() []byte {
 
 func parseKeyUpdate(body []byte) (*keyUpdate, error) {
 	r := wire.NewReader(body)
-	m := &keyUpdate{request: KeyUpdateRequest(r.U8())}
+	m := &keyUpdate{request: keyUpdateRequest(r.U8())}
 	if err := r.Done("KeyUpdate"); err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func TestTracedClientHello(t *testing.T) {
 	if len(m.keyShares) != 1 || m.keyShares[0].group != X25519 || len(m.keyShares[0].data) != 32 {
 		t.Errorf("key shares %+v", m.keyShares)
 	}
-	if !slices.Equal(m.pskModes, []PskKeyExchangeMode{pskModeDHEKE}) || !m.ticketSupported || !m.secureRenegotiation {
+	if !slices.Equal(m.pskModes, []pskKeyExchangeMode{pskModeDHEKE}) || !m.ticketSupported || !m.secureRenegotiation {
 		t.Errorf("%+v", m)
 	}
 }

@@ -98,7 +98,7 @@ func stdHandshake(t *testing.T, client, server *tls.Config) (fromClient, fromSer
 	return ca.plainMessages(), cb.plainMessages()
 }
 
-var std12Parsers = map[HandshakeType]func([]byte) (wireMessage, error){
+var std12Parsers = map[handshakeType]func([]byte) (wireMessage, error){
 	typeClientHello:        parserOf(parseClientHello),
 	typeServerHello:        parserOf(parseServerHello),
 	typeCertificate:        parserOf(parseCertificate12),
@@ -122,9 +122,9 @@ func TestStdMessages12(t *testing.T) {
 				Certificates: []tls.Certificate{cert}, ClientSessionCache: tls.NewLRUClientSessionCache(1),
 			},
 			&tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{"http/1.1"}})
-		parsed := map[HandshakeType]wireMessage{}
+		parsed := map[handshakeType]wireMessage{}
 		for _, raw := range slices.Concat(fromClient, fromServer) {
-			typ := HandshakeType(raw[0])
+			typ := handshakeType(raw[0])
 			m, err := std12Parsers[typ](raw[4:])
 			if err != nil {
 				t.Fatalf("%s: %v: %v", key, typ, err)
@@ -161,7 +161,7 @@ func checkStdHello(t *testing.T, m *clientHello) {
 
 // checkStdKeyExchange verifies crypto/tls's signature of its ECDHE parameters,
 // and that its share suits our key exchange.
-func checkStdKeyExchange(t *testing.T, parsed map[HandshakeType]wireMessage, cert tls.Certificate) {
+func checkStdKeyExchange(t *testing.T, parsed map[handshakeType]wireMessage, cert tls.Certificate) {
 	client, server := parsed[typeClientHello].(*clientHello), parsed[typeServerHello].(*serverHello)
 	kx := parsed[typeServerKeyExchange].(*serverKeyExchange)
 	pub := cert.PrivateKey.(crypto.Signer).Public()
@@ -190,8 +190,8 @@ func TestStdReadsClientHello(t *testing.T) {
 		legacyVersion: 0x0303, random: [32]byte{1, 2, 3}, sessionID: make([]byte, 32), cipherSuites: DefaultCipherSuites(),
 		compressionMethods: []byte{0}, serverName: "example", ocspStapling: true, scts: true, supportedGroups: DefaultGroups(),
 		pointFormats: []uint8{0}, signatureSchemes: DefaultSignatureSchemes(), signatureSchemesCert: pkcs1Schemes,
-		alpn: []string{"h2", "http/1.1"}, extendedMasterSecret: true, compressCertificate: []CertCompressionAlg{certCompressionZlib},
-		ticketSupported: true, supportedVersions: []uint16{0x0304, 0x0303}, pskModes: []PskKeyExchangeMode{pskModeDHEKE},
+		alpn: []string{"h2", "http/1.1"}, extendedMasterSecret: true, compressCertificate: []certCompressionAlg{certCompressionZlib},
+		ticketSupported: true, supportedVersions: []uint16{0x0304, 0x0303}, pskModes: []pskKeyExchangeMode{pskModeDHEKE},
 		certificateAuthorities: [][]byte{{0x30, 0}}, secureRenegotiation: true, postHandshakeAuth: true,
 		keyShares: []keyShareEntry{{X25519MLKEM768, key.Share()}, {X25519, key.(*hybridKey).Classical().Share()}},
 	}
@@ -304,7 +304,7 @@ func TestStdRefusesWhatWeRefuse(t *testing.T) {
 	m := &clientHello{
 		legacyVersion: 0x0303, cipherSuites: []uint16{0x1301}, compressionMethods: []byte{0}, serverName: "a",
 		supportedGroups: []NamedGroup{X25519}, signatureSchemes: ecdsaSchemes[:1], supportedVersions: []uint16{0x0304},
-		alpn: []string{"h2"}, cookie: []byte{1}, pskModes: []PskKeyExchangeMode{pskModeDHEKE},
+		alpn: []string{"h2"}, cookie: []byte{1}, pskModes: []pskKeyExchangeMode{pskModeDHEKE},
 		keyShares: []keyShareEntry{{X25519, make([]byte, 32)}}, ocspStapling: true, pointFormats: []uint8{0},
 	}
 	raw := m.marshal()

@@ -19,7 +19,7 @@ type wireMessage interface{ marshal() []byte }
 // random, and its layout in the notation of [layout].
 type messageFormat struct {
 	name   string
-	typ    HandshakeType
+	typ    handshakeType
 	parse  func(body []byte) (wireMessage, error)
 	random func(g *gen) wireMessage
 	layout string
@@ -92,7 +92,7 @@ var messageFormats = []messageFormat{
 	{
 		"CompressedCertificate", typeCompressedCertificate, parserOf(parseCompressedCertificate),
 		func(g *gen) wireMessage {
-			return &compressedCertificate{CertCompressionAlg(g.u16()), g.Uint32N(1 << 24), g.bytes(1, 60)}
+			return &compressedCertificate{certCompressionAlg(g.u16()), g.Uint32N(1 << 24), g.bytes(1, 60)}
 		},
 		"2 3 v3", nil,
 	},
@@ -121,7 +121,7 @@ var messageFormats = []messageFormat{
 	},
 	{
 		"KeyUpdate", typeKeyUpdate, parserOf(parseKeyUpdate),
-		func(g *gen) wireMessage { return &keyUpdate{KeyUpdateRequest(g.Uint32N(2))} }, "1", nil,
+		func(g *gen) wireMessage { return &keyUpdate{keyUpdateRequest(g.Uint32N(2))} }, "1", nil,
 	},
 	{
 		"CertificateStatus", typeCertificateStatus, parserOf(parseCertificateStatus),
@@ -154,7 +154,7 @@ var messageFormats = []messageFormat{
 
 func TestMessageRoundTrip(t *testing.T) {
 	forEachSample(t, 100, func(t *testing.T, f *messageFormat, m wireMessage, raw []byte) {
-		if typ := HandshakeType(raw[0]); typ != f.typ {
+		if typ := handshakeType(raw[0]); typ != f.typ {
 			t.Fatalf("type %v, want %v", typ, f.typ)
 		}
 		if n := int(raw[1])<<16 | int(raw[2])<<8 | int(raw[3]); n != len(raw)-4 {
@@ -446,8 +446,8 @@ func (g *gen) schemes(lo int) []SignatureScheme {
 	return list(g, lo, 5, func() SignatureScheme { return SignatureScheme(g.u16()) })
 }
 
-func (g *gen) compression() []CertCompressionAlg {
-	return list(g, -1, 1, func() CertCompressionAlg { return CertCompressionAlg(g.u16()) })
+func (g *gen) compression() []certCompressionAlg {
+	return list(g, -1, 1, func() certCompressionAlg { return certCompressionAlg(g.u16()) })
 }
 
 func (g *gen) vecs(lo int) [][]byte {
@@ -463,7 +463,7 @@ func randomClientHello(g *gen) wireMessage {
 		signatureSchemes: g.schemes(-1), signatureSchemesCert: g.schemes(-1),
 		alpn: list(g, -1, 3, g.name), compressCertificate: g.compression(),
 		supportedVersions:      list(g, -1, 4, g.u16),
-		pskModes:               list(g, -1, 2, func() PskKeyExchangeMode { return PskKeyExchangeMode(g.u8()) }),
+		pskModes:               list(g, -1, 2, func() pskKeyExchangeMode { return pskKeyExchangeMode(g.u8()) }),
 		certificateAuthorities: g.vecs(-1),
 	}
 	if g.flip() {

@@ -87,11 +87,11 @@ func (c *Config) signatureSchemes() []SignatureScheme {
 }
 
 // compressionAlgs lists how we let the peer compress certificates.
-func (c *Config) compressionAlgs() []CertCompressionAlg {
+func (c *Config) compressionAlgs() []certCompressionAlg {
 	if !c.CompressCertificates {
 		return nil
 	}
-	return []CertCompressionAlg{certCompressionZlib}
+	return []certCompressionAlg{certCompressionZlib}
 }
 
 // random fills b from the Config's source.

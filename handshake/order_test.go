@@ -53,14 +53,14 @@ func TestTransitionsGolden(t *testing.T) {
 func TestIllegalOrder(t *testing.T) {
 	for state := range numStates {
 		for typ := range 256 {
-			if transition(state, HandshakeType(typ)) != nil || HandshakeType(typ) == changeCipherSpec {
+			if transition(state, handshakeType(typ)) != nil || handshakeType(typ) == changeCipherSpec {
 				continue
 			}
 			e := NewClient(context.Background(), clientTestConfig())
 			e.state = state
 			err := e.Handle(LevelInitial, []byte{byte(typ), 0, 0, 0})
 			if alert.Of(err) != alert.UnexpectedMessage || err == nil {
-				t.Errorf("%v in state %v: %v", HandshakeType(typ), state, err)
+				t.Errorf("%v in state %v: %v", handshakeType(typ), state, err)
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func scenarios() []scenario {
 	add("1.2 OCSP staple promised but not sent", func(c, s *Config) {
 		c.MaxVersion = versionTLS12
 		s.rewrite = func(raw []byte) []byte {
-			if HandshakeType(raw[0]) != typeServerHello {
+			if handshakeType(raw[0]) != typeServerHello {
 				return raw
 			}
 			m, err := parseServerHello(raw[messageHeaderLen:])
@@ -231,7 +231,7 @@ func TestWalkCoversTables(t *testing.T) {
 		if err := walk(sc, func(_ *pair, in *input) bool {
 			typ := changeCipherSpec
 			if !in.ccs {
-				typ = HandshakeType(in.bytes[0])
+				typ = handshakeType(in.bytes[0])
 			}
 			taken[fmt.Sprint(uint8(in.to.state), typ)] = true
 			return true
@@ -256,7 +256,7 @@ func TestWalkCoversTables(t *testing.T) {
 func TestInjectedMessages(t *testing.T) {
 	for _, sc := range scenarios() {
 		for stop := range count(t, sc) {
-			for typ := range HandshakeType(30) {
+			for typ := range handshakeType(30) {
 				var err error
 				legal := false
 				_ = walk(sc, func(_ *pair, in *input) bool {
@@ -294,7 +294,7 @@ func TestSkippedMessages(t *testing.T) {
 	for _, sc := range scenarios() {
 		for stop := range count(t, sc) {
 			var victim *side
-			var typ HandshakeType
+			var typ handshakeType
 			optional := false
 			err := walk(sc, func(_ *pair, in *input) bool {
 				if in.number == stop {
@@ -304,7 +304,7 @@ func TestSkippedMessages(t *testing.T) {
 						in.ccs, in.bytes = false, nil
 						return true
 					}
-					typ = HandshakeType(in.bytes[0])
+					typ = handshakeType(in.bytes[0])
 					optional = typ == typeNewSessionTicket && in.to.neg.Version == versionTLS13
 					in.bytes = nil
 				}
@@ -345,7 +345,7 @@ func TestMutatedMessages(t *testing.T) {
 // mutate runs sc with message stop cut or extended to n bytes. Signatures make
 // sizes vary between runs by a few bytes.
 func mutate(t *testing.T, sc scenario, stop, n int) {
-	var typ HandshakeType
+	var typ handshakeType
 	skip := false
 	err := walk(sc, func(_ *pair, in *input) bool {
 		if in.number != stop {
@@ -354,7 +354,7 @@ func mutate(t *testing.T, sc scenario, stop, n int) {
 		if skip = in.ccs || len(in.bytes) == n; skip {
 			return false
 		}
-		typ = HandshakeType(in.bytes[0])
+		typ = handshakeType(in.bytes[0])
 		b := append(bytes.Clone(in.bytes), 0)[:min(n, len(in.bytes)+1)]
 		body := len(b) - messageHeaderLen
 		b[1], b[2], b[3] = byte(body>>16), byte(body>>8), byte(body)

@@ -99,7 +99,7 @@ func (e *Engine) RequestKeyUpdate() error {
 	return e.updateWriteKeys(updateRequested)
 }
 
-func (e *Engine) updateWriteKeys(request KeyUpdateRequest) error {
+func (e *Engine) updateWriteKeys(request keyUpdateRequest) error {
 	switch {
 	case e.err != nil:
 		return e.err

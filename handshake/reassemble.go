@@ -15,7 +15,7 @@ const (
 // message is one handshake message as it stood on the wire. raw, header
 // included, is what the transcript hashes.
 type message struct {
-	typ  HandshakeType
+	typ  handshakeType
 	raw  []byte
 	body []byte
 }
@@ -32,7 +32,7 @@ func (r *reassembler) next() (message, bool, error) {
 	if len(r.buf) < messageHeaderLen {
 		return message{}, false, nil
 	}
-	typ := HandshakeType(r.buf[0])
+	typ := handshakeType(r.buf[0])
 	n := int(r.buf[1])<<16 | int(r.buf[2])<<8 | int(r.buf[3])
 	limit := maxMessage
 	if typ == typeCertificate || typ == typeCompressedCertificate {

@@ -43,7 +43,7 @@ type player struct {
 	sealer *recordlayer.Sealer
 	opener *recordlayer.Opener
 	out    [][]byte // records that the engine made and the trace has not shown yet
-	sent   map[HandshakeType]int
+	sent   map[handshakeType]int
 }
 
 func (p *player) newEngine() *Engine {
@@ -56,7 +56,7 @@ func (p *player) newEngine() *Engine {
 		AcceptSessions:  true,
 		rewrite:         p.rewrite,
 	}
-	p.sent = map[HandshakeType]int{}
+	p.sent = map[handshakeType]int{}
 	p.sealer, p.opener = &recordlayer.Sealer{}, &recordlayer.Opener{}
 	if p.role == rfc8448.Client {
 		p.sealer.SetPlaintextVersion(0x0301)
@@ -193,7 +193,7 @@ func (r replayed) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 
 // rewrite replaces the messages whose extensions are not our choice.
 func (p *player) rewrite(raw []byte) []byte {
-	typ := HandshakeType(raw[0])
+	typ := handshakeType(raw[0])
 	n := p.sent[typ]
 	p.sent[typ]++
 	switch typ {

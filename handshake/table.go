@@ -61,7 +61,7 @@ func (s waitState) String() string { return stateNames[s] }
 
 // changeCipherSpec stands in the tables for the ChangeCipherSpec record, which
 // takes part in the order of messages in TLS 1.2 but is no handshake message.
-const changeCipherSpec HandshakeType = 255
+const changeCipherSpec handshakeType = 255
 
 // handler processes one message and returns the next state.
 type handler func(*Engine, message) (waitState, error)
@@ -70,7 +70,7 @@ type handler func(*Engine, message) (waitState, error)
 // leads to one of the states in to.
 type row struct {
 	from   waitState
-	typ    HandshakeType
+	typ    handshakeType
 	handle handler
 	to     []waitState
 }
@@ -175,7 +175,7 @@ var machines = []struct {
 
 // transition finds the row for a message, whichever table it stands in: a
 // state belongs to one table only.
-func transition(s waitState, typ HandshakeType) *row {
+func transition(s waitState, typ handshakeType) *row {
 	for _, m := range machines {
 		for i := range m.rows {
 			if r := &m.rows[i]; r.from == s && r.typ == typ {

@@ -9,31 +9,31 @@ import (
 	"github.com/go-handoff/tls/keyschedule"
 )
 
-// HandshakeType is the type of a handshake message (RFC 9846, section 4;
+// handshakeType is the type of a handshake message (RFC 9846, section 4;
 // RFC 5246, section 7.4).
-type HandshakeType uint8
+type handshakeType uint8
 
 const (
-	typeHelloRequest          HandshakeType = 0
-	typeClientHello           HandshakeType = 1
-	typeServerHello           HandshakeType = 2
-	typeNewSessionTicket      HandshakeType = 4
-	typeEndOfEarlyData        HandshakeType = 5
-	typeEncryptedExtensions   HandshakeType = 8
-	typeCertificate           HandshakeType = 11
-	typeServerKeyExchange     HandshakeType = 12
-	typeCertificateRequest    HandshakeType = 13
-	typeServerHelloDone       HandshakeType = 14
-	typeCertificateVerify     HandshakeType = 15
-	typeClientKeyExchange     HandshakeType = 16
-	typeFinished              HandshakeType = 20
-	typeCertificateStatus     HandshakeType = 22
-	typeKeyUpdate             HandshakeType = 24
-	typeCompressedCertificate HandshakeType = 25
-	typeMessageHash           HandshakeType = 254
+	typeHelloRequest          handshakeType = 0
+	typeClientHello           handshakeType = 1
+	typeServerHello           handshakeType = 2
+	typeNewSessionTicket      handshakeType = 4
+	typeEndOfEarlyData        handshakeType = 5
+	typeEncryptedExtensions   handshakeType = 8
+	typeCertificate           handshakeType = 11
+	typeServerKeyExchange     handshakeType = 12
+	typeCertificateRequest    handshakeType = 13
+	typeServerHelloDone       handshakeType = 14
+	typeCertificateVerify     handshakeType = 15
+	typeClientKeyExchange     handshakeType = 16
+	typeFinished              handshakeType = 20
+	typeCertificateStatus     handshakeType = 22
+	typeKeyUpdate             handshakeType = 24
+	typeCompressedCertificate handshakeType = 25
+	typeMessageHash           handshakeType = 254
 )
 
-var handshakeTypeNames = map[HandshakeType]string{
+var handshakeTypeNames = map[handshakeType]string{
 	typeHelloRequest:          "hello_request",
 	typeClientHello:           "client_hello",
 	typeServerHello:           "server_hello",
@@ -54,7 +54,7 @@ var handshakeTypeNames = map[HandshakeType]string{
 }
 
 // String returns the RFC's name of t.
-func (t HandshakeType) String() string {
+func (t handshakeType) String() string {
 	if s, ok := handshakeTypeNames[t]; ok {
 		return s
 	}
@@ -223,27 +223,27 @@ func hasAESGCM() bool {
 	}
 }
 
-// PskKeyExchangeMode says how a pre-shared key is used (RFC 9846, section
+// pskKeyExchangeMode says how a pre-shared key is used (RFC 9846, section
 // 4.3.10).
-type PskKeyExchangeMode uint8
+type pskKeyExchangeMode uint8
 
 const (
-	pskModeKE    PskKeyExchangeMode = 0
-	pskModeDHEKE PskKeyExchangeMode = 1
+	pskModeKE    pskKeyExchangeMode = 0
+	pskModeDHEKE pskKeyExchangeMode = 1
 )
 
-// CertCompressionAlg is a certificate compression algorithm (RFC 8879,
+// certCompressionAlg is a certificate compression algorithm (RFC 8879,
 // section 7.3).
-type CertCompressionAlg uint16
+type certCompressionAlg uint16
 
 const (
-	certCompressionZlib   CertCompressionAlg = 1
-	certCompressionBrotli CertCompressionAlg = 2
-	certCompressionZstd   CertCompressionAlg = 3
+	certCompressionZlib   certCompressionAlg = 1
+	certCompressionBrotli certCompressionAlg = 2
+	certCompressionZstd   certCompressionAlg = 3
 )
 
 // String returns the IANA name of a.
-func (a CertCompressionAlg) String() string {
+func (a certCompressionAlg) String() string {
 	switch a {
 	case certCompressionZlib:
 		return "zlib"
@@ -256,11 +256,11 @@ func (a CertCompressionAlg) String() string {
 	}
 }
 
-// KeyUpdateRequest says whether the receiver of a KeyUpdate shall answer with
+// keyUpdateRequest says whether the receiver of a KeyUpdate shall answer with
 // one (RFC 9846, section 4.7.3).
-type KeyUpdateRequest uint8
+type keyUpdateRequest uint8
 
 const (
-	updateNotRequested KeyUpdateRequest = 0
-	updateRequested    KeyUpdateRequest = 1
+	updateNotRequested keyUpdateRequest = 0
+	updateRequested    keyUpdateRequest = 1
 )

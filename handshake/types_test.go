@@ -85,7 +85,7 @@ func TestSchemesWithoutSHA1(t *testing.T) {
 func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
 		typeClientHello.String():             "client_hello",
-		HandshakeType(99).String():           "handshake_type(99)",
+		handshakeType(99).String():           "handshake_type(99)",
 		X25519.String():                      "x25519",
 		NamedGroup(0x4a4a).String():          "named_group(0x4a4a)",
 		RsaPssRsaeSha256.String():            "rsa_pss_rsae_sha256",
@@ -93,10 +93,10 @@ func TestNames(t *testing.T) {
 		certCompressionZlib.String():         "zlib",
 		certCompressionBrotli.String():       "brotli",
 		certCompressionZstd.String():         "zstd",
-		CertCompressionAlg(9).String():       "certificate_compression(9)",
+		certCompressionAlg(9).String():       "certificate_compression(9)",
 		extensionName(extKeyShare):           "key_share",
 		extensionName(0x4a4a):                "extension(0x4a4a)",
-		HandshakeType(typeFinished).String(): "finished",
+		handshakeType(typeFinished).String(): "finished",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -30,7 +31,9 @@ type stateConn struct{ *tls.Conn }
 func (c stateConn) ConnectionState() tls.ConnectionState {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_ = c.HandshakeContext(ctx) // if it fails, so does the first Read
+	if err := c.HandshakeContext(ctx); err != nil { // then so does the first Read
+		log.Printf("TLS handshake error from %v: %v", c.RemoteAddr(), err)
+	}
 	return c.Conn.ConnectionState()
 }
 
