@@ -95,7 +95,7 @@ func issuedByOne(cert *Certificate, authorities [][]byte) bool {
 	return false
 }
 
-// clientCertificate answers a CertificateRequest (RFC 9846, section 4.5.1.3).
+// clientCertificate answers a CertificateRequest (RFC 9846, section 4.5.1.2).
 func (b *binding) clientCertificate(ctx context.Context, r *handshake.CertificateRequestInfo) (*handshake.Certificate, error) {
 	info := &CertificateRequestInfo{
 		AcceptableCAs:    r.AcceptableCAs,

@@ -4,7 +4,6 @@ package tls
 
 import (
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,11 +15,11 @@ const maxUnread = 16 * recordBufferLen
 // one, without waiting for more: closing it with bytes unread resets the
 // connection, and what we have written is lost on its way.
 func discardUnread(conn net.Conn) {
-	sc, ok := conn.(syscall.Conn)
+	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return
 	}
-	raw, err := sc.SyscallConn()
+	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return
 	}
@@ -29,7 +28,8 @@ func discardUnread(conn net.Conn) {
 	// Control, unlike Read, does not wait for somebody else's Read.
 	_ = raw.Control(func(fd uintptr) {
 		for taken := 0; taken < maxUnread; {
-			n, err := unix.Read(int(fd), buf.b)
+			// Somebody may have made the descriptor blocking, as File does.
+			n, _, err := unix.Recvfrom(int(fd), buf.b, unix.MSG_DONTWAIT)
 			if n <= 0 || err != nil {
 				return
 			}

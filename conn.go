@@ -61,6 +61,8 @@ type Conn struct {
 	due        atomic.Bool // something in queue should not wait
 	owesUpdate atomic.Bool // the peer asked for new keys of ours
 
+	deadline atomic.Pointer[time.Time] // of Write, as the application set it
+
 	// calls counts, in steps of two, what is being written. Its lowest bit says
 	// that Close was called.
 	calls atomic.Int32
@@ -101,13 +103,27 @@ func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
 // SetDeadline sets both deadlines. After a Write has timed out, the connection
 // cannot be written to any more; after a Read has, it can be read from.
-func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.deadline.Store(&t)
+	return c.conn.SetDeadline(t)
+}
 
 // SetReadDeadline sets the deadline of Read; see [Conn.SetDeadline].
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
 
 // SetWriteDeadline sets the deadline of Write; see [Conn.SetDeadline].
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.deadline.Store(&t)
+	return c.conn.SetWriteDeadline(t)
+}
+
+// writeDeadline is what the application has set last.
+func (c *Conn) writeDeadline() time.Time {
+	if t := c.deadline.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
 
 // NetConn returns the connection below. Reading from it or writing to it
 // breaks this one.
@@ -150,7 +166,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
 		}()
 	}
 	c.handshakeMutex.Lock()
-	defer c.handshakeMutex.Unlock()
+	defer c.unlockHandshake()
 	if c.handshakeErr != nil || c.complete.Load() {
 		return c.handshakeErr
 	}
@@ -189,6 +205,9 @@ func (c *Conn) CloseWrite() error {
 	if !c.complete.Load() {
 		return errEarlyCloseWrite
 	}
+	c.out.Lock()
+	defer c.unlockOut()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
 	sendErr, earlier := c.closeNotify()
 	if earlier != nil {
 		return earlier
@@ -205,13 +224,19 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	defer c.wipeClosed()
-	if writing {
-		// Close has come to break the Write off, so it must not wait for it.
+	if writing || c.exported.Load() {
+		// Close has come to break the Write off, so it must not wait for it; and
+		// what another owner of the keys sends and receives is not ours to touch.
 		return c.conn.Close()
 	}
 	var alertErr error
 	if c.complete.Load() {
-		if err, _ := c.closeNotify(); err != nil {
+		// Before the lock, so that who has it does not keep us for longer.
+		_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
+		c.out.Lock()
+		err, _ := c.closeNotify()
+		c.unlockOut()
+		if err != nil {
 			alertErr = fmt.Errorf("tls: failed to send closeNotify alert (but connection was closed anyway): %w", err)
 		}
 	}
@@ -241,6 +266,11 @@ func (c *Conn) enterWrite() error {
 }
 
 func (c *Conn) leaveWrite() { c.calls.Add(-oneCall) }
+
+func (c *Conn) unlockHandshake() {
+	c.handshakeMutex.Unlock()
+	c.wipeClosed()
+}
 
 func (c *Conn) unlockIn() {
 	c.in.Unlock()

@@ -230,9 +230,12 @@ func (c *Conn) takeAlert(content []byte) error {
 	}
 	err := remoteError(d)
 	c.in.stop(err)
+	for _, q := range c.takeQueue() { // nobody is there to read it
+		q.drop()
+	}
 	c.enqueue(outgoing{final: err})
 	c.due.Store(true)
-	_ = c.sendDue() // nothing is sent: it ends the sending side
+	_ = c.sendDue() // which sends nothing but ends the sending side
 	return err
 }
 

@@ -91,18 +91,24 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 		return newLocalError(err)
 	}
 	c.due.Store(true)
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetWriteDeadline(time.Unix(1, 0)) })
-	defer stop()
-	return c.sendDue()
+	broken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.conn.SetWriteDeadline(time.Unix(1, 0))
+		close(broken)
+	})
+	err := c.sendDue()
+	if !stop() {
+		<-broken
+		if err == nil { // too late to break anything off
+			_ = c.conn.SetWriteDeadline(c.writeDeadline())
+		}
+	}
+	return err
 }
 
 // closeNotify ends the sending side, once. It returns what went wrong with
-// that, or else why the sending side had ended before.
+// that, or else why the sending side had ended before. out is held.
 func (c *Conn) closeNotify() (sendErr, earlier error) {
-	// Before the lock, so that who has it does not keep us for longer.
-	_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
-	c.out.Lock()
-	defer c.unlockOut()
 	if c.out.err != nil && c.out.err != errShutdown {
 		return nil, c.out.err
 	}

@@ -8,7 +8,7 @@ import (
 // its end.
 func (c *Conn) ConnectionState() ConnectionState {
 	c.handshakeMutex.Lock()
-	defer c.handshakeMutex.Unlock()
+	defer c.unlockHandshake()
 	if c.engine == nil {
 		return c.stateOf(&handshake.State{})
 	}
@@ -57,7 +57,7 @@ type Details struct {
 // end.
 func (c *Conn) Details() Details {
 	c.handshakeMutex.Lock()
-	defer c.handshakeMutex.Unlock()
+	defer c.unlockHandshake()
 	if c.engine == nil {
 		return Details{}
 	}

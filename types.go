@@ -28,7 +28,7 @@ type (
 	ClientHelloInfo = tls.ClientHelloInfo
 	// ConnectionState is what was negotiated. See [Conn.ConnectionState].
 	ConnectionState = tls.ConnectionState
-	// CurveID is a key exchange group (RFC 9846, section 4.3.8).
+	// CurveID is a key exchange group (RFC 9846, section 4.3.7).
 	CurveID = tls.CurveID
 	// ECHRejectionError is crypto/tls's; nothing here returns it yet.
 	ECHRejectionError = tls.ECHRejectionError
@@ -55,7 +55,7 @@ const (
 	VersionSSL30 = 0x0300
 )
 
-// Key exchange groups (RFC 9846, section 4.3.8).
+// Key exchange groups (RFC 9846, section 4.3.7).
 const (
 	CurveP256          = tls.CurveP256
 	CurveP384          = tls.CurveP384

@@ -78,7 +78,7 @@ func (c *clientHandshake) resume12() (waitState, error) {
 	}
 	c.neg.Group = NamedGroup(s.Group)
 	c.master = keyschedule.ResumeMasterSecret(c.neg.Suite.Hash, &s.Secret)
-	c.peer = peerVerified{ok: true}
+	c.peer = verifiedBySession(c.master)
 	return c.waitTicket(), nil
 }
 
@@ -256,7 +256,7 @@ func (c *clientHandshake) sendFinished12() {
 }
 
 // noteTLSUnique keeps the first Finished of a handshake for channel binding,
-// which is safe only with extended_master_secret (RFC 7627, section 6.4).
+// which is safe only with extended_master_secret (RFC 7627, section 5.4).
 func (e *Engine) noteTLSUnique(verify []byte) {
 	if e.neg.ExtendedMasterSecret && e.neg.TLSUnique == nil {
 		e.neg.TLSUnique = verify
@@ -264,7 +264,9 @@ func (e *Engine) noteTLSUnique(verify []byte) {
 }
 
 func (c *clientHandshake) onNewSessionTicket12(m *newSessionTicket12, raw message) (waitState, error) {
-	c.newTicket = m.ticket
+	if len(m.ticket) <= maxTicketLen {
+		c.newTicket = m.ticket
+	}
 	c.ticketLife = time.Duration(m.lifetimeHint) * time.Second
 	c.transcript.Add(raw.raw)
 	return client12WaitCCS, nil

@@ -10,6 +10,10 @@ import (
 	"github.com/go-handoff/tls/session"
 )
 
+// maxCookieLen bounds the cookie of a HelloRetryRequest: it must fit into our
+// ClientHello beside everything else.
+const maxCookieLen = 1 << 14
+
 // clientHandshake is what a client needs until the handshake ends.
 type clientHandshake struct {
 	*Engine
@@ -164,7 +168,7 @@ func (c *clientHandshake) chooseSessionID(m *clientHello) error {
 func (c *clientHandshake) resumable(version uint16) *session.State {
 	s := c.cfg.Session
 	if s == nil || s.Version != version || !c.cfg.allows(version) ||
-		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || c.cfg.PSKOnly {
+		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || c.cfg.PSKOnly || len(s.Ticket) > maxTicketLen {
 		return nil
 	}
 	suite := keyschedule.SuiteByID(s.CipherSuite)
@@ -407,8 +411,11 @@ func (c *clientHandshake) onHelloRetryRequest(m *serverHello, raw message) (wait
 		return 0, alert.Errorf(alert.UnexpectedMessage, "second HelloRetryRequest")
 	}
 	newShare := contains(m.extensions, extKeyShare)
-	if !newShare && m.cookie == nil {
+	switch {
+	case !newShare && m.cookie == nil:
 		return 0, alert.Errorf(alert.IllegalParameter, "HelloRetryRequest changes nothing")
+	case len(m.cookie) > maxCookieLen:
+		return 0, alert.Errorf(alert.IllegalParameter, "cookie of %d bytes does not fit into a ClientHello", len(m.cookie))
 	}
 	c.retrySuite, c.neg.HelloRetryRequest = c.neg.Suite, true
 	c.transcript.Start(c.neg.Suite.Hash)

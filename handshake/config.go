@@ -86,7 +86,8 @@ type Config struct {
 	// PSKs are a client's external pre-shared keys, in order of preference.
 	PSKs []ExternalPSK
 	// GetPSK looks up an external pre-shared key on a server by the identity
-	// that the client sent; nil means none is known.
+	// that the client sent; nil means none is known. A client that holds a key
+	// is authenticated by it: ClientAuth does not ask it for a certificate.
 	GetPSK func(ctx context.Context, identity []byte) (*ExternalPSK, error)
 	// PSKOnly refuses peers that authenticate by certificate.
 	PSKOnly bool
@@ -171,7 +172,8 @@ type ExternalPSK struct {
 // concurrent use. What Seal returns is opaque to the client: either the sealed
 // session or a handle to it.
 type Tickets interface {
-	// Seal returns a ticket for s, or nil if no ticket shall be sent.
+	// Seal returns a ticket for s, or nil if no ticket shall be sent. s is wiped
+	// when Seal has returned.
 	Seal(ctx context.Context, conn *State, s *session.State) ([]byte, error)
 	// Open returns the session of a ticket. It returns nil, without an error,
 	// for a ticket that is unknown, damaged or expired: the handshake then goes
@@ -182,10 +184,10 @@ type Tickets interface {
 }
 
 // SessionIDs remembers TLS 1.2 sessions by session ID (RFC 5246, section 7.4.1.2).
+// Put keeps a copy, because what it is given is wiped, and Get returns one.
 type SessionIDs interface {
 	Put(ctx context.Context, id []byte, s *session.State) error
 	Get(ctx context.Context, id []byte) (*session.State, error)
-	Delete(ctx context.Context, id []byte)
 }
 
 // ClientHelloInfo is what a server's callbacks see of a ClientHello.

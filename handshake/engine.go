@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/internal/redact"
+	"github.com/go-handoff/tls/internal/wire"
 	"github.com/go-handoff/tls/keyschedule"
 )
 
@@ -59,7 +60,7 @@ func (e *Engine) Start() error {
 	if e.err != nil || e.client == nil || e.state != stateStart {
 		return e.err
 	}
-	e.err = e.client.sendClientHello()
+	e.err = e.guarded(e.client.sendClientHello)
 	return e.err
 }
 
@@ -71,7 +72,7 @@ func (e *Engine) Handle(level Level, b []byte) error {
 	if e.err != nil {
 		return e.err
 	}
-	e.err = e.handle(level, b)
+	e.err = e.guarded(func() error { return e.handle(level, b) })
 	return e.err
 }
 
@@ -81,6 +82,11 @@ func (e *Engine) handle(level Level, b []byte) error {
 	}
 	e.in.add(b)
 	for {
+		// A type that is not legal here is refused by its first byte, before
+		// anything of it is kept.
+		if typ, ok := e.in.peek(); ok && transition(e.state, typ) == nil {
+			return e.unexpected(typ)
+		}
 		m, ok, err := e.in.next()
 		if !ok || err != nil {
 			return err
@@ -91,6 +97,12 @@ func (e *Engine) handle(level Level, b []byte) error {
 	}
 }
 
+// guarded makes an error of a message that does not fit its length fields.
+func (e *Engine) guarded(f func() error) (err error) {
+	defer wire.Catch(&err)
+	return f()
+}
+
 // HandleChangeCipherSpec takes a ChangeCipherSpec record whose content was the
 // single byte 1. In TLS 1.2 it is part of the handshake; in TLS 1.3 it is
 // ignored where middlebox compatibility allows it.
@@ -98,7 +110,7 @@ func (e *Engine) HandleChangeCipherSpec() error {
 	if e.err != nil {
 		return e.err
 	}
-	e.err = e.handleChangeCipherSpec()
+	e.err = e.guarded(e.handleChangeCipherSpec)
 	return e.err
 }
 

@@ -139,8 +139,7 @@ func extensionName(ext uint16) string {
 // kind where (RFC 9846, section 4.3). In a message that answers, what was not
 // offered is refused, but for a HelloRetryRequest's cookie; offered is not
 // asked for other messages and may be nil there. Extensions that are known but
-// belong elsewhere are refused everywhere but in a ClientHello, which may mix
-// what several versions need.
+// belong elsewhere are refused everywhere.
 func checkExtensions(where extContext, present []uint16, offered func(ext uint16) bool) error {
 	for _, ext := range present {
 		spec := extensionSpec(ext)
@@ -148,7 +147,7 @@ func checkExtensions(where extContext, present []uint16, offered func(ext uint16
 		switch {
 		case where&inResponses != 0 && !unasked && (spec == nil || !offered(ext)):
 			return alert.Errorf(alert.UnsupportedExtension, "unsolicited extension %s", extensionName(ext))
-		case where != inClientHello && spec != nil && spec.in&where == 0:
+		case spec != nil && spec.in&where == 0:
 			return alert.Errorf(alert.IllegalParameter, "misplaced extension %s", spec.name)
 		}
 	}

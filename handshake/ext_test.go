@@ -145,7 +145,7 @@ func TestCheckExtensions(t *testing.T) {
 		{"unknown in NewSessionTicket", inNewSessionTicket, unknown, nil, ok},
 		{"misplaced in NewSessionTicket", inNewSessionTicket, extCookie, nil, alert.IllegalParameter},
 		{"unknown in ClientHello", inClientHello, unknown, nil, ok},
-		{"misplaced in ClientHello", inClientHello, extOIDFilters, nil, ok},
+		{"misplaced in ClientHello", inClientHello, extOIDFilters, nil, alert.IllegalParameter},
 	} {
 		err := checkExtensions(tt.where, []uint16{tt.ext}, tt.offered)
 		if tt.want == ok {

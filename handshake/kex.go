@@ -26,11 +26,9 @@ type KeyExchange interface {
 	Encapsulate(rand io.Reader, peerShare []byte) (share, secret []byte, err error)
 }
 
-// PrivateKey is an ephemeral private key. The key of a hybrid group also has a
-// method Classical() PrivateKey, which returns the key of the curve inside it:
-// a client may offer that as the share of the curve's own group.
+// PrivateKey is an ephemeral private key.
 type PrivateKey interface {
-	// Share returns the public part in the format of RFC 9846, section 4.3.9.
+	// Share returns the public part in the format of RFC 9846, section 4.3.8.
 	Share() []byte
 	// Decapsulate returns the secret that the peer's answer leads to.
 	Decapsulate(peerShare []byte) (secret []byte, err error)
@@ -152,9 +150,6 @@ type hybridKey struct {
 }
 
 func (k *hybridKey) Share() []byte { return k.share }
-
-// Classical returns the key of the curve inside the hybrid group.
-func (k *hybridKey) Classical() PrivateKey { return k.curve }
 
 func (k *hybridKey) Decapsulate(peerShare []byte) ([]byte, error) {
 	peerCurve, ciphertext, err := k.group.split(peerShare, k.group.kem.ciphertextLen)

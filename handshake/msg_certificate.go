@@ -55,13 +55,13 @@ func parseCertificate13(body []byte) (*certificate13, error) {
 var certificateExtensions = []extCodec[certificateEntry]{
 	{
 		ext:   extStatusRequest,
-		sends: func(e *certificateEntry) bool { return e.ocspStaple != nil },
+		sends: func(e *certificateEntry) bool { return len(e.ocspStaple) > 0 },
 		write: func(e *certificateEntry, b []byte) []byte { return appendCertificateStatus(b, e.ocspStaple) },
 		read:  func(e *certificateEntry, r *wire.Reader) { e.ocspStaple = readCertificateStatus(r) },
 	},
 	{
 		ext:   extSCT,
-		sends: func(e *certificateEntry) bool { return e.scts != nil },
+		sends: func(e *certificateEntry) bool { return len(e.scts) > 0 },
 		write: func(e *certificateEntry, b []byte) []byte { return appendVecs16(b, e.scts) },
 		read:  func(e *certificateEntry, r *wire.Reader) { e.scts = readVecs16(r, 1, maxVec16) },
 	},

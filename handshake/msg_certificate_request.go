@@ -66,7 +66,7 @@ var certificateRequestExtensions = []extCodec[certificateRequest13]{
 	},
 	{
 		ext:   extSignatureAlgorithmsCert,
-		sends: func(m *certificateRequest13) bool { return m.signatureSchemesCert != nil },
+		sends: func(m *certificateRequest13) bool { return len(m.signatureSchemesCert) > 0 },
 		write: func(m *certificateRequest13, b []byte) []byte { return wire.AppendU16s(b, m.signatureSchemesCert) },
 		read: func(m *certificateRequest13, r *wire.Reader) {
 			m.signatureSchemesCert = readU16s[SignatureScheme](r, 2, maxVec16-1)
@@ -74,7 +74,7 @@ var certificateRequestExtensions = []extCodec[certificateRequest13]{
 	},
 	{
 		ext:   extCertificateAuthorities,
-		sends: func(m *certificateRequest13) bool { return m.certificateAuthorities != nil },
+		sends: func(m *certificateRequest13) bool { return len(m.certificateAuthorities) > 0 },
 		write: func(m *certificateRequest13, b []byte) []byte { return appendVecs16(b, m.certificateAuthorities) },
 		read: func(m *certificateRequest13, r *wire.Reader) {
 			m.certificateAuthorities = readVecs16(r, 3, maxVec16)
@@ -92,7 +92,7 @@ var certificateRequestExtensions = []extCodec[certificateRequest13]{
 	},
 	{
 		ext:   extCompressCertificate,
-		sends: func(m *certificateRequest13) bool { return m.compressCertificate != nil },
+		sends: func(m *certificateRequest13) bool { return len(m.compressCertificate) > 0 },
 		write: func(m *certificateRequest13, b []byte) []byte { return appendShortU16s(b, m.compressCertificate) },
 		read: func(m *certificateRequest13, r *wire.Reader) {
 			m.compressCertificate = readShortU16s[certCompressionAlg](r, 2, 254)

@@ -56,13 +56,13 @@ type clientHello struct {
 	postHandshakeAuth      bool
 }
 
-// keyShareEntry is a KeyShareEntry (RFC 9846, section 4.3.9).
+// keyShareEntry is a KeyShareEntry (RFC 9846, section 4.3.8).
 type keyShareEntry struct {
 	group NamedGroup
 	data  []byte
 }
 
-// pskIdentity is a PskIdentity (RFC 9846, section 4.3.12).
+// pskIdentity is a PskIdentity (RFC 9846, section 4.3.11).
 type pskIdentity struct {
 	identity            []byte
 	obfuscatedTicketAge uint32
@@ -333,7 +333,7 @@ func appendKeyShares(b []byte, v []keyShareEntry) []byte {
 	return b
 }
 
-// readOfferedPsks reads OfferedPsks (RFC 9846, section 4.3.12).
+// readOfferedPsks reads OfferedPsks (RFC 9846, section 4.3.11).
 func readOfferedPsks(m *clientHello, r *wire.Reader) {
 	readList(r, r.Vec16(7, maxVec16), func(l *wire.Reader) {
 		m.pskIdentities = append(m.pskIdentities, pskIdentity{identity: l.Vec16(1, maxVec16), obfuscatedTicketAge: l.U32()})
@@ -365,7 +365,7 @@ func appendBinders(b []byte, binders [][]byte) []byte {
 
 // truncateBinders returns the ClientHello raw, header included, without its
 // list of binders: what binders are computed over (RFC 9846, section
-// 4.3.12.2). m is raw, parsed or before marshaling.
+// 4.3.11.2). m is raw, parsed or before marshaling.
 func truncateBinders(raw []byte, m *clientHello) []byte {
 	n := 2
 	for _, v := range m.pskBinders {

@@ -40,7 +40,7 @@ var encryptedExtensionsExtensions = []extCodec[encryptedExtensions]{
 	},
 	{
 		ext:   extSupportedGroups,
-		sends: func(m *encryptedExtensions) bool { return m.supportedGroups != nil },
+		sends: func(m *encryptedExtensions) bool { return len(m.supportedGroups) > 0 },
 		write: func(m *encryptedExtensions, b []byte) []byte { return wire.AppendU16s(b, m.supportedGroups) },
 		read: func(m *encryptedExtensions, r *wire.Reader) {
 			m.supportedGroups = readU16s[NamedGroup](r, 2, maxVec16)

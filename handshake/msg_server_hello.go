@@ -111,7 +111,7 @@ var serverHelloExtensions = []extCodec[serverHello]{
 	},
 	{
 		ext:   extCookie,
-		sends: func(m *serverHello) bool { return m.cookie != nil },
+		sends: func(m *serverHello) bool { return len(m.cookie) > 0 },
 		write: func(m *serverHello, b []byte) []byte { return wire.AppendVec16(b, m.cookie) },
 		read:  func(m *serverHello, r *wire.Reader) { m.cookie = r.Vec16(1, maxVec16) },
 	},
@@ -151,13 +151,13 @@ var serverHelloExtensions = []extCodec[serverHello]{
 	},
 	{
 		ext:   extSCT,
-		sends: func(m *serverHello) bool { return m.scts != nil },
+		sends: func(m *serverHello) bool { return len(m.scts) > 0 },
 		write: func(m *serverHello, b []byte) []byte { return appendVecs16(b, m.scts) },
 		read:  func(m *serverHello, r *wire.Reader) { m.scts = readVecs16(r, 1, maxVec16) },
 	},
 	{
 		ext:   extECPointFormats,
-		sends: func(m *serverHello) bool { return m.pointFormats != nil },
+		sends: func(m *serverHello) bool { return len(m.pointFormats) > 0 },
 		write: func(m *serverHello, b []byte) []byte { return wire.AppendVec8(b, m.pointFormats) },
 		read:  func(m *serverHello, r *wire.Reader) { m.pointFormats = r.Vec8(1, maxVec8) },
 	},
@@ -170,7 +170,7 @@ var serverHelloExtensions = []extCodec[serverHello]{
 }
 
 // readServerKeyShare reads a KeyShareHelloRetryRequest or a
-// KeyShareServerHello (RFC 9846, section 4.3.9).
+// KeyShareServerHello (RFC 9846, section 4.3.8).
 func readServerKeyShare(m *serverHello, r *wire.Reader) {
 	if m.isRetry() {
 		m.selectedGroup = NamedGroup(r.U16())

@@ -193,7 +193,7 @@ func TestStdReadsClientHello(t *testing.T) {
 		alpn: []string{"h2", "http/1.1"}, extendedMasterSecret: true, compressCertificate: []certCompressionAlg{certCompressionZlib},
 		ticketSupported: true, supportedVersions: []uint16{0x0304, 0x0303}, pskModes: []pskKeyExchangeMode{pskModeDHEKE},
 		certificateAuthorities: [][]byte{{0x30, 0}}, secureRenegotiation: true, postHandshakeAuth: true,
-		keyShares: []keyShareEntry{{X25519MLKEM768, key.Share()}, {X25519, key.(*hybridKey).Classical().Share()}},
+		keyShares: []keyShareEntry{{X25519MLKEM768, key.Share()}, {X25519, key.(*hybridKey).curve.Share()}},
 	}
 	raw := m.marshal()
 	info := stdReadHello(t, raw)

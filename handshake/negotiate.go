@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -128,13 +129,34 @@ func selectALPN(ours, theirs []string) (string, error) {
 			return p, nil
 		}
 	}
-	return "", alert.Errorf(alert.NoApplicationProtocol, "client offers no application protocol of ours: %q", theirs)
+	if contains(ours, "h2") && contains(theirs, "http/1.1") {
+		// A server of HTTP/2 that does not list HTTP/1.1 speaks it all the same;
+		// crypto/tls lets this pass, and programs rely on it.
+		return "", nil
+	}
+	return "", alert.Errorf(alert.NoApplicationProtocol, "client offers no application protocol of ours: %s", brief(theirs))
+}
+
+// brief prints the beginning of a list that a peer has made as long as it liked.
+func brief[T any](list []T) string {
+	const most = 16
+	format := "%v"
+	switch any(list).(type) {
+	case []uint16:
+		format = "%#04x"
+	case []string:
+		format = "%.32q"
+	}
+	if len(list) <= most {
+		return fmt.Sprintf(format, list)
+	}
+	return fmt.Sprintf(format+" and %d more", list[:most], len(list)-most)
 }
 
 // checkALPN checks a server's choice on a client.
 func checkALPN(offered []string, chosen string) error {
 	if chosen != "" && !contains(offered, chosen) {
-		return alert.Errorf(alert.IllegalParameter, "server chose application protocol %q, which was not offered", chosen)
+		return alert.Errorf(alert.IllegalParameter, "server chose application protocol %.32q, which was not offered", chosen)
 	}
 	return nil
 }

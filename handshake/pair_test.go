@@ -110,7 +110,7 @@ func (f *fakeTickets) SessionIDs() SessionIDs {
 }
 
 func (f *fakeTickets) Put(_ context.Context, id []byte, s *session.State) error {
-	f.ids[string(id)] = s
+	f.ids[string(id)] = s.Clone()
 	return nil
 }
 

@@ -12,6 +12,9 @@ const (
 	// maxPostHandshake is how many handshake messages a peer may send in a row
 	// without any application data between them.
 	maxPostHandshake = 32
+	// maxTicketLen bounds the tickets that a client keeps: a ClientHello must have
+	// room for them.
+	maxTicketLen = 1 << 15
 	// maxTickets is how many tickets a server sends at most; more are of no use
 	// to anybody.
 	maxTickets = 16
@@ -32,7 +35,7 @@ type exporter interface {
 // postHandshake is what the engine keeps for the rest of the connection.
 type postHandshake struct {
 	read, write     keyschedule.TrafficSecret
-	readN, writeN   uint64 // epochs of each direction
+	writeN          uint64 // epochs of our direction
 	resumption      keyschedule.Secret
 	exporter        exporter
 	messages        int // handshake messages since the last application data
@@ -74,7 +77,6 @@ func (e *Engine) onKeyUpdate(m *keyUpdate) error {
 	next := e.post.read.Next(e.neg.Suite.Hash)
 	e.post.read.Wipe()
 	e.post.read = next
-	e.post.readN++
 	e.installRead(aligned, LevelApplication, next.Keys(e.neg.Suite), next)
 	e.emit(PeerKeyUpdate{Requested: m.request == updateRequested})
 	return nil
@@ -125,7 +127,7 @@ func (e *Engine) updateWriteKeys(request keyUpdateRequest) error {
 // onNewSessionTicket13 gives the caller a session to resume (RFC 9846, section
 // 4.7.1).
 func (e *Engine) onNewSessionTicket13(m *newSessionTicket13) error {
-	if !e.cfg.AcceptSessions || m.lifetime == 0 {
+	if !e.cfg.AcceptSessions || m.lifetime == 0 || len(m.ticket) > maxTicketLen {
 		return nil
 	}
 	s := e.newSession()
@@ -163,7 +165,7 @@ func (e *Engine) newSession() *session.State {
 // the client's Finished, which a server that asks for no certificate can
 // compute before it arrives: then tickets travel with the first flight.
 func (s *serverHandshake) sendTickets(resumption *keyschedule.Secret) error {
-	if s.cfg.Tickets == nil || !contains(s.hello.pskModes, pskModeDHEKE) {
+	if s.cfg.Tickets == nil || s.cfg.PSKOnly || !contains(s.hello.pskModes, pskModeDHEKE) {
 		return nil
 	}
 	for i := range min(max(1, s.cfg.TicketCount), maxTickets) {

@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
 )
 
 // The types below are proofs: each is made by one function that verifies
@@ -39,6 +40,12 @@ func (e *Engine) verifyPeerSignature(offered []SignatureScheme, s SignatureSchem
 // only the right peer knows: its Finished proves it.
 func (e *Engine) verifiedByPSK() peerVerified {
 	return peerVerified{ok: e.neg.Resumed || e.neg.ExternalPSK != nil}
+}
+
+// verifiedBySession holds when a TLS 1.2 session is resumed: only who took part
+// in it knows its master secret, and Finished proves that.
+func verifiedBySession(m *keyschedule.MasterSecret) peerVerified {
+	return peerVerified{ok: m.Len() > 0}
 }
 
 // verifiedAnonymous accepts a client without a certificate where the server's

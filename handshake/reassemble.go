@@ -26,6 +26,14 @@ type reassembler struct{ buf []byte }
 // add appends bytes from a record.
 func (r *reassembler) add(b []byte) { r.buf = append(r.buf, b...) }
 
+// peek returns the type of the next message, if its first byte is there.
+func (r *reassembler) peek() (handshakeType, bool) {
+	if len(r.buf) == 0 {
+		return 0, false
+	}
+	return handshakeType(r.buf[0]), true
+}
+
 // next returns the next whole message, if there is one. The message does not
 // alias the buffer of the bytes still to come.
 func (r *reassembler) next() (message, bool, error) {

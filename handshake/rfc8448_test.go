@@ -116,7 +116,9 @@ func (p *player) server(cfg *Config) *Engine {
 	cfg.Rand = io.MultiReader(bytes.NewReader(private), bytes.NewReader(serverHello[6:38]), zeros{})
 	switch p.trace.Name {
 	case rfc8448.Resumed0RTT:
-		cfg.Tickets = openOnly{resumptionSession(p.t)}
+		s := resumptionSession(p.t)
+		s.CreatedAt = testNow.Add(-ticketAge(p.t, s))
+		cfg.Tickets = openOnly{s}
 		cfg.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State) bool { return true }
 	case rfc8448.Simple1RTT:
 		cfg.Tickets = &fakeTickets{}
@@ -161,6 +163,16 @@ func resumptionSession(t *testing.T) *session.State {
 		AgeAdd:       m.ageAdd,
 		MaxEarlyData: m.maxEarlyData,
 	}
+}
+
+// ticketAge is how old the client of the resumed trace says that its ticket is.
+func ticketAge(t *testing.T, s *session.State) time.Duration {
+	raw := rfc8448.Get(rfc8448.Resumed0RTT).Find(rfc8448.Client, "send handshake record", 0).Bytes("payload")
+	m, err := parseClientHello(raw[messageHeaderLen:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(m.pskIdentities[0].obfuscatedTicketAge-s.AgeAdd) * time.Millisecond
 }
 
 // certificate is the role's certificate with a key that signs as the trace did.

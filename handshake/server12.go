@@ -124,7 +124,7 @@ func (s *serverHandshake) resume12() (waitState, error) {
 	s.transcript.Forget()
 	s.sendServerHello12()
 	s.master = keyschedule.ResumeMasterSecret(s.neg.Suite.Hash, &s.session.Secret)
-	s.peer = peerVerified{ok: true}
+	s.peer = verifiedBySession(s.master)
 	s.deriveKeys12()
 	return server12WaitCCS, s.sendFinished12()
 }
@@ -170,7 +170,7 @@ func (s *serverHandshake) respond12() (waitState, error) {
 func (s *serverHandshake) selectParameters12() (NamedGroup, error) {
 	s.neg.Suite = s.suiteWith(func(suite *keyschedule.Suite) bool { return authFits(suite.Auth, s.cert.Leaf) })
 	if s.neg.Suite == nil {
-		return 0, alert.Errorf(alert.HandshakeFailure, "no cipher suite in common that fits the certificate: client offers %#04x", s.hello.cipherSuites)
+		return 0, alert.Errorf(alert.HandshakeFailure, "no cipher suite in common that fits the certificate: client offers %s", brief(s.hello.cipherSuites))
 	}
 	var err error
 	if s.scheme, err = selectScheme(versionTLS12, s.cert, s.hello.signatureSchemes); err != nil {
@@ -186,7 +186,7 @@ func (s *serverHandshake) selectParameters12() (NamedGroup, error) {
 			return g, nil
 		}
 	}
-	return 0, alert.Errorf(alert.HandshakeFailure, "no key exchange group in common: client offers %v", s.hello.supportedGroups)
+	return 0, alert.Errorf(alert.HandshakeFailure, "no key exchange group in common: client offers %s", brief(s.hello.supportedGroups))
 }
 
 // nameSession gives the session an ID if it will be remembered by one: tickets
@@ -381,6 +381,7 @@ func (s *serverHandshake) rememberSession() error {
 		return nil
 	}
 	state := s.session12()
+	defer state.Wipe()
 	if err := s.cfg.Tickets.SessionIDs().Put(s.ctx, s.sessionID, state); err != nil {
 		return alert.Errorf(alert.InternalError, "remembering a session: %w", err)
 	}

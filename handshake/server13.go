@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"slices"
+	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
@@ -14,12 +15,15 @@ import (
 // look-up or a decryption.
 const maxPSKs = 5
 
+// maxAgeSkew is how far a ticket's age may be off for early data: clocks, the
+// round trip in which it was made, and the whole seconds that we keep.
+const maxAgeSkew = 10 * time.Second
+
 // serverSchedule13 is a server's part of the TLS 1.3 key schedule.
 type serverSchedule13 struct {
 	psk            *offeredPSK
 	pskIndex       int
 	share          *keyShareEntry // the client's
-	early          *keyschedule.Early
 	handshake      *keyschedule.Handshake
 	main           *keyschedule.Main
 	client, server keyschedule.TrafficSecret // of the handshake
@@ -34,9 +38,6 @@ type serverSchedule13 struct {
 func (s *serverSchedule13) wipe() {
 	if s.psk != nil {
 		s.psk.secret.Wipe()
-	}
-	if s.early != nil {
-		s.early.Wipe()
 	}
 	if s.handshake != nil {
 		s.handshake.Wipe()
@@ -85,8 +86,12 @@ func checkClientHello13(m *clientHello) error {
 	case m.earlyData && !m.has(extPreSharedKey):
 		return alert.Errorf(alert.IllegalParameter, "early_data without pre_shared_key")
 	}
+	offered := make(map[NamedGroup]bool, len(m.supportedGroups))
+	for _, g := range m.supportedGroups {
+		offered[g] = true
+	}
 	for _, share := range m.keyShares {
-		if !contains(m.supportedGroups, share.group) {
+		if !offered[share.group] {
 			return alert.Errorf(alert.IllegalParameter, "key share for %v, which is not in supported_groups", share.group)
 		}
 	}
@@ -105,7 +110,7 @@ func (s *serverHandshake) selectParameters(raw message) error {
 	})
 	switch {
 	case s.neg.Suite == nil:
-		return alert.Errorf(alert.HandshakeFailure, "no cipher suite in common: client offers %#04x", s.hello.cipherSuites)
+		return alert.Errorf(alert.HandshakeFailure, "no cipher suite in common: client offers %s", brief(s.hello.cipherSuites))
 	case s.schedule.psk == nil && s.cfg.PSKOnly:
 		return alert.Errorf(alert.HandshakeFailure, "client offers no pre-shared key of ours")
 	case s.schedule.psk == nil && !s.hello.has(extSignatureAlgorithms):
@@ -126,7 +131,7 @@ func (s *serverHandshake) selectGroup() error {
 		}
 	}
 	if len(common) == 0 {
-		return alert.Errorf(alert.HandshakeFailure, "no key exchange group in common: client offers %v", s.hello.supportedGroups)
+		return alert.Errorf(alert.HandshakeFailure, "no key exchange group in common: client offers %s", brief(s.hello.supportedGroups))
 	}
 	s.neg.Group = common[0]
 	for _, g := range common {
@@ -187,7 +192,13 @@ func (s *serverHandshake) lookup(identity []byte) (*offeredPSK, error) {
 	if err != nil {
 		return nil, alert.Wrap(alert.InternalError, err)
 	}
-	if state == nil || state.Version != versionTLS13 || state.Expired(s.cfg.Time()) {
+	if state == nil {
+		return nil, nil
+	}
+	defer state.Secret.Wipe()
+	// The name is compared although RFC 9846 leaves that to the client: behind
+	// another name there may be another policy on client certificates.
+	if state.Version != versionTLS13 || state.Expired(s.cfg.Time()) || state.ServerName != s.neg.ServerName {
 		return nil, nil
 	}
 	suite := keyschedule.SuiteByID(state.CipherSuite)
@@ -298,7 +309,10 @@ func (s *serverHandshake) onSecondClientHello(m *clientHello, raw message) (wait
 // forgetPeer drops what was resumed by the first ClientHello: the second one
 // may offer other keys.
 func (s *serverHandshake) forgetPeer() {
-	s.schedule.psk = nil
+	if s.schedule.psk != nil {
+		s.schedule.psk.secret.Wipe()
+		s.schedule.psk = nil
+	}
 	s.neg.Resumed, s.neg.ExternalPSK = false, nil
 	s.neg.PeerCertificates, s.neg.VerifiedChains, s.neg.OCSPStaple, s.neg.SCTs = nil, nil, nil, nil
 }
@@ -357,7 +371,7 @@ func (s *serverHandshake) decideEarlyData() error {
 		s.schedule.retry == nil && s.cfg.AcceptEarlyData != nil &&
 		p.session.MaxEarlyData > 0 &&
 		p.session.CipherSuite == s.neg.Suite.ID && p.session.ALPN == s.neg.ALPN &&
-		s.cfg.AcceptEarlyData(s.ctx, s.info, p.session)
+		s.fresh(p.session) && s.cfg.AcceptEarlyData(s.ctx, s.info, p.session)
 	if !ok {
 		s.emit(EarlyDataRejected{MaxBytes: s.cfg.MaxEarlyData})
 		return nil
@@ -365,6 +379,13 @@ func (s *serverHandshake) decideEarlyData() error {
 	s.schedule.earlyData, s.neg.EarlyData = true, true
 	s.emit(EarlyDataAccepted{})
 	return nil
+}
+
+// fresh compares the ticket's age as the client says it with ours. A replayed
+// ClientHello falls behind (RFC 9846, sections 4.3.10 and 8.3).
+func (s *serverHandshake) fresh(state *session.State) bool {
+	claimed := time.Duration(s.hello.pskIdentities[s.schedule.pskIndex].obfuscatedTicketAge-state.AgeAdd) * time.Millisecond
+	return (s.cfg.Time().Sub(state.CreatedAt) - claimed).Abs() <= maxAgeSkew
 }
 
 // sendServerHello13 answers the key share and queues ServerHello.

@@ -96,7 +96,7 @@ func (s *serverHandshake) selectVersion() (uint16, error) {
 			return v, s.checkFallback(v)
 		}
 	}
-	return 0, alert.Errorf(alert.ProtocolVersion, "client speaks none of our versions: %#04x", s.info.SupportedVersions)
+	return 0, alert.Errorf(alert.ProtocolVersion, "client speaks none of our versions: %s", brief(s.info.SupportedVersions))
 }
 
 // checkFallback refuses a client that was pushed to a version below what both
@@ -134,8 +134,8 @@ func (s *serverHandshake) serverRandom() (random [32]byte, err error) {
 	return random, err
 }
 
-// sameHello checks that a second ClientHello changes only what a
-// HelloRetryRequest allows (RFC 9846, section 4.2.2).
+// sameHello checks that a second ClientHello changes, of all that we look at,
+// only what a HelloRetryRequest allows (RFC 9846, section 4.2.2).
 func sameHello(first, second *clientHello) bool {
 	return first.random == second.random &&
 		bytes.Equal(first.sessionID, second.sessionID) &&
@@ -148,6 +148,10 @@ func sameHello(first, second *clientHello) bool {
 		slices.Equal(first.supportedVersions, second.supportedVersions) &&
 		slices.Equal(first.alpn, second.alpn) &&
 		slices.Equal(first.pskModes, second.pskModes) &&
+		bytes.Equal(first.pointFormats, second.pointFormats) &&
+		slices.EqualFunc(first.certificateAuthorities, second.certificateAuthorities, bytes.Equal) &&
+		first.extendedMasterSecret == second.extendedMasterSecret &&
+		first.ocspStapling == second.ocspStapling && first.scts == second.scts &&
 		slices.Equal(first.compressCertificate, second.compressCertificate)
 }
 

@@ -190,7 +190,7 @@ func transition(s waitState, typ handshakeType) *row {
 func (e *Engine) dispatch(m message) error {
 	r := transition(e.state, m.typ)
 	if r == nil {
-		return alert.Errorf(alert.UnexpectedMessage, "%v in state %v", m.typ, e.state)
+		return e.unexpected(m.typ)
 	}
 	next, err := r.handle(e, m)
 	if err != nil {
@@ -201,6 +201,10 @@ func (e *Engine) dispatch(m message) error {
 	}
 	e.state = next
 	return nil
+}
+
+func (e *Engine) unexpected(typ handshakeType) error {
+	return alert.Errorf(alert.UnexpectedMessage, "%v in state %v", typ, e.state)
 }
 
 // onClient makes a handler of a parser and a client's method.

@@ -30,7 +30,6 @@ const (
 	typeCertificateStatus     handshakeType = 22
 	typeKeyUpdate             handshakeType = 24
 	typeCompressedCertificate handshakeType = 25
-	typeMessageHash           handshakeType = 254
 )
 
 var handshakeTypeNames = map[handshakeType]string{
@@ -50,7 +49,6 @@ var handshakeTypeNames = map[handshakeType]string{
 	typeCertificateStatus:     "certificate_status",
 	typeKeyUpdate:             "key_update",
 	typeCompressedCertificate: "compressed_certificate",
-	typeMessageHash:           "message_hash",
 }
 
 // String returns the RFC's name of t.
@@ -61,7 +59,7 @@ func (t handshakeType) String() string {
 	return fmt.Sprintf("handshake_type(%d)", uint8(t))
 }
 
-// NamedGroup is a key exchange group (RFC 9846, section 4.3.8).
+// NamedGroup is a key exchange group (RFC 9846, section 4.3.7).
 type NamedGroup uint16
 
 // The groups that exist here: elliptic curves, and their hybrids with ML-KEM
@@ -224,11 +222,10 @@ func hasAESGCM() bool {
 }
 
 // pskKeyExchangeMode says how a pre-shared key is used (RFC 9846, section
-// 4.3.10).
+// 4.3.9).
 type pskKeyExchangeMode uint8
 
 const (
-	pskModeKE    pskKeyExchangeMode = 0
 	pskModeDHEKE pskKeyExchangeMode = 1
 )
 

@@ -101,14 +101,15 @@ func Errorf(d Description, format string, args ...any) error {
 	return &Error{Description: d, err: fmt.Errorf(format, args...)}
 }
 
-// Wrap returns err as an error that carries d, unless it carries an alert
-// already. It returns nil for a nil err.
+// Wrap returns err as an error that carries d, unless it is an [Error] itself.
+// One further down in err's chain does not count: it may be of another
+// connection, which a callback has used. It returns nil for a nil err.
 func Wrap(d Description, err error) error {
 	if err == nil {
 		return nil
 	}
-	if e := (*Error)(nil); errors.As(err, &e) {
-		return err
+	if e, ok := err.(*Error); ok { //nolint:errorlint // see above
+		return e
 	}
 	return &Error{Description: d, err: err}
 }

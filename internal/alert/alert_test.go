@@ -73,7 +73,7 @@ func TestErrors(t *testing.T) {
 		{"Wrap", Wrap(RecordOverflow, io.EOF), "tls: EOF", io.EOF, RecordOverflow},
 		{"Wrap of one that has an alert", Wrap(RecordOverflow, owed), "tls: short message: unexpected EOF", io.ErrUnexpectedEOF, DecodeError},
 		{"wrapped by somebody else", fmt.Errorf("reading: %w", owed), "reading: tls: short message: unexpected EOF", io.ErrUnexpectedEOF, DecodeError},
-		{"Wrap of that", Wrap(HandshakeFailure, fmt.Errorf("x: %w", owed)), "x: tls: short message: unexpected EOF", owed, DecodeError},
+		{"Wrap of what has one within", Wrap(HandshakeFailure, fmt.Errorf("x: %w", owed)), "tls: x: tls: short message: unexpected EOF", owed, HandshakeFailure},
 		{"joined", errors.Join(io.EOF, owed), "EOF\ntls: short message: unexpected EOF", io.EOF, DecodeError},
 		{"no alert", io.EOF, "EOF", io.EOF, InternalError},
 	}

@@ -1,6 +1,10 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/go-handoff/tls/internal/alert"
+)
 
 // AppendU24 appends v as a uint24.
 func AppendU24(b []byte, v uint32) []byte {
@@ -9,23 +13,29 @@ func AppendU24(b []byte, v uint32) []byte {
 
 // AppendU16s appends the values with a two-byte length in front.
 func AppendU16s[T ~uint16](b []byte, v []T) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(2*len(v)))
+	b, m := Open(b, 2)
 	for _, x := range v {
 		b = binary.BigEndian.AppendUint16(b, uint16(x))
 	}
+	Close(b, m)
 	return b
 }
 
 // AppendVec8 appends v with a one-byte length in front.
-func AppendVec8(b, v []byte) []byte { return append(append(b, byte(len(v))), v...) }
+func AppendVec8(b, v []byte) []byte { return appendVec(b, v, 1) }
 
 // AppendVec16 appends v with a two-byte length in front.
-func AppendVec16(b, v []byte) []byte {
-	return append(binary.BigEndian.AppendUint16(b, uint16(len(v))), v...)
-}
+func AppendVec16(b, v []byte) []byte { return appendVec(b, v, 2) }
 
 // AppendVec24 appends v with a three-byte length in front.
-func AppendVec24(b, v []byte) []byte { return append(AppendU24(b, uint32(len(v))), v...) }
+func AppendVec24(b, v []byte) []byte { return appendVec(b, v, 3) }
+
+func appendVec(b, v []byte, size int) []byte {
+	b, m := Open(b, size)
+	b = append(b, v...)
+	Close(b, m)
+	return b
+}
 
 // Open reserves a length field of n bytes (1, 2 or 3) and returns the buffer
 // and the mark that [Close] takes once the vector's content is appended.
@@ -39,14 +49,30 @@ func Open(b []byte, n int) ([]byte, Mark) {
 // Mark remembers an open vector.
 type Mark struct{ start, size int }
 
-// Close fills in the length of the vector opened at m. It panics if the
-// content does not fit the length field: callers bound what they append.
+// tooLong is what a vector panics with that does not fit its length field.
+type tooLong struct{}
+
+// Close fills in the length of the vector opened at m. Content that does not
+// fit the length field, whether a configuration or a peer brought it, makes it
+// panic; whoever appends messages turns that into an error by [Catch].
 func Close(b []byte, m Mark) {
 	n := len(b) - m.start
-	if n < 0 || n>>(8*m.size) != 0 {
-		panic("wire: vector too long for its length field")
+	if n>>(8*m.size) != 0 {
+		panic(tooLong{})
 	}
 	for i := range m.size {
 		b[m.start-1-i] = byte(n >> (8 * i))
+	}
+}
+
+// Catch is deferred by what appends messages. It turns the panic of a vector
+// that was too long into an internal_error in *err.
+func Catch(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case tooLong:
+		*err = alert.Errorf(alert.InternalError, "message too long: what it must hold does not fit")
+	default:
+		panic(r)
 	}
 }
