@@ -148,7 +148,9 @@ type Config struct {
 	// (RFC 9846, section 2.2; RFC 9258).
 	ExternalPSKs []ExternalPSK
 	// GetExternalPSK looks up a pre-shared key on a server by the identity that
-	// the client sent; nil, or a nil key, means it is not known.
+	// the client sent; nil, or a nil key, means it is not known. A client that
+	// holds a key is authenticated by it: ClientAuth does not ask it for a
+	// certificate.
 	GetExternalPSK func(ctx context.Context, identity []byte) (*ExternalPSK, error)
 	// ExternalPSKOnly refuses peers that would authenticate by certificate.
 	ExternalPSKOnly bool
