@@ -207,7 +207,6 @@ func (c *Conn) CloseWrite() error {
 	}
 	c.out.Lock()
 	defer c.unlockOut()
-	_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
 	sendErr, earlier := c.closeNotify()
 	if earlier != nil {
 		return earlier

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -681,5 +682,99 @@ func TestCloseAfterWrite(t *testing.T) {
 	}
 	if err := conn.Close(); err != nil {
 		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestStateFromBefore asks a state that was taken before the handshake for
+// keying material while the handshake goes on.
+func TestStateFromBefore(t *testing.T) {
+	a, b := sockets(t)
+	c, s := Client(a, clientConfig()), Server(b, serverConfig("P256"))
+	state := c.ConnectionState()
+	done := make(chan error, 1)
+	go func() { done <- s.Handshake() }()
+	asked := make(chan bool)
+	go func() {
+		defer close(asked)
+		for !c.complete.Load() {
+			_, _ = state.ExportKeyingMaterial("label", nil, 16)
+		}
+	}()
+	if err := errors.Join(c.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if _, err := state.ExportKeyingMaterial("label", nil, 16); err != nil {
+		t.Errorf("after the handshake: %v", err)
+	}
+}
+
+// deadlineRecorder notes whether a write deadline was set.
+type deadlineRecorder struct {
+	net.Conn
+	set atomic.Bool
+}
+
+func (d *deadlineRecorder) SetWriteDeadline(t time.Time) error {
+	d.set.Store(true)
+	return d.Conn.SetWriteDeadline(t)
+}
+
+// TestExportedSocketIsLeftAlone: whoever took the keys also has the socket's
+// deadlines.
+func TestExportedSocketIsLeftAlone(t *testing.T) {
+	a, b := sockets(t)
+	below := &deadlineRecorder{Conn: a}
+	c, s := Client(below, clientConfig()), Server(b, serverConfig("P256"))
+	done := make(chan error, 1)
+	go func() { done <- s.Handshake() }()
+	if err := errors.Join(c.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := c.ExportKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keys.Wipe()
+	below.set.Store(false)
+	if err := c.CloseWrite(); err != ErrKeysExported {
+		t.Errorf("CloseWrite: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if below.set.Load() {
+		t.Error("a deadline was set on a socket that is somebody else's")
+	}
+}
+
+// TestCloseInCallback closes the connection before the last flight is sent: a
+// handshake that the peer cannot complete must not succeed.
+func TestCloseInCallback(t *testing.T) {
+	a, b := sockets(t)
+	config := clientConfig()
+	var c *Conn
+	config.VerifyConnection = func(ConnectionState) error { return c.Close() }
+	c = Client(a, config)
+	s := Server(b, serverConfig("P256"))
+	done := make(chan error, 1)
+	go func() { done <- s.Handshake() }()
+	if err := c.Handshake(); err == nil {
+		t.Error("Handshake on a closed connection succeeds")
+	}
+	if err := <-done; err == nil {
+		t.Error("the server's handshake succeeds")
+	}
+}
+
+// shortWriter breaks io.Writer's contract.
+type shortWriter struct{ net.Conn }
+
+func (s shortWriter) Write(b []byte) (int, error) { return s.Conn.Write(b[:len(b)-1]) }
+
+func TestShortWrite(t *testing.T) {
+	a, _ := sockets(t)
+	if err := Client(shortWriter{a}, clientConfig()).Handshake(); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("Handshake: %v", err)
 	}
 }

@@ -91,12 +91,16 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 		return newLocalError(err)
 	}
 	c.due.Store(true)
+	if !c.out.TryLock() {
+		return nil // whoever sends now sends this too
+	}
+	defer c.unlockOut()
 	broken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		_ = c.conn.SetWriteDeadline(time.Unix(1, 0))
 		close(broken)
 	})
-	err := c.sendDue()
+	err := c.sendLocked()
 	if !stop() {
 		<-broken
 		if err == nil { // too late to break anything off
@@ -113,6 +117,7 @@ func (c *Conn) closeNotify() (sendErr, earlier error) {
 		return nil, c.out.err
 	}
 	if c.out.err == nil {
+		_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
 		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: errShutdown})
 		c.out.closeErr = c.writeQueued(c.takeQueue())
 		_ = c.conn.SetWriteDeadline(time.Now())
@@ -126,7 +131,10 @@ func (c *Conn) sendQueued() error {
 	c.out.Lock()
 	defer c.out.Unlock()
 	c.due.Store(false)
-	return c.writeQueued(c.takeUrgent())
+	if err := c.writeQueued(c.takeUrgent()); err != nil {
+		return err
+	}
+	return c.out.err // Close was called, and dropped what was to be sent
 }
 
 // sendDue sends what is queued and due, unless somebody else is sending: who
@@ -377,7 +385,11 @@ func (o *outbound) flush(conn io.Writer, b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if _, err := conn.Write(b); err != nil {
+	n, err := conn.Write(b)
+	if n < len(b) && err == nil {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
 		err = permanent(err)
 		o.stop(err)
 		return err

@@ -159,7 +159,7 @@ func (b *binding) verifyConnection(s *handshake.State) error {
 	if b.cfg.VerifyConnection == nil {
 		return nil
 	}
-	return fromCallback(b.cfg.VerifyConnection(b.conn.stateOf(s)))
+	return fromCallback(b.cfg.VerifyConnection(b.conn.stateFor(s)))
 }
 
 // verifyAnonymous calls VerifyPeerCertificate for a client that was asked for a

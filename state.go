@@ -9,14 +9,18 @@ import (
 func (c *Conn) ConnectionState() ConnectionState {
 	c.handshakeMutex.Lock()
 	defer c.unlockHandshake()
-	if c.engine == nil {
-		return c.stateOf(&handshake.State{})
+	state := &handshake.State{}
+	if c.engine != nil {
+		state = c.engine.State()
 	}
-	return c.stateOf(c.engine.State())
+	return c.stateOf(state, c.ExportKeyingMaterial)
 }
 
+// stateFor is what callbacks see, within a call into the engine.
+func (c *Conn) stateFor(s *handshake.State) ConnectionState { return c.stateOf(s, c.exportWithin) }
+
 // stateOf translates the engine's state into crypto/tls's type.
-func (c *Conn) stateOf(s *handshake.State) ConnectionState {
+func (c *Conn) stateOf(s *handshake.State, export func(string, []byte, int) ([]byte, error)) ConnectionState {
 	state := ConnectionState{
 		Version:                     s.Version,
 		HandshakeComplete:           c.complete.Load(),
@@ -35,7 +39,7 @@ func (c *Conn) stateOf(s *handshake.State) ConnectionState {
 	if s.Suite != nil {
 		state.CipherSuite = s.Suite.ID
 	}
-	stateExporter.set(&state, c.export)
+	stateExporter.set(&state, export)
 	return state
 }
 
@@ -78,22 +82,22 @@ func (c *Conn) ExportKeyingMaterial(label string, context []byte, length int) ([
 	if !c.complete.Load() {
 		return nil, errNotComplete
 	}
-	return c.export(label, context, length)
+	c.engineMutex.Lock()
+	defer c.engineMutex.Unlock()
+	switch {
+	case c.exported.Load():
+		return nil, ErrKeysExported
+	case c.engineWiped:
+		return nil, errNoSecrets
+	}
+	return c.engine.ExportKeyingMaterial(label, context, length)
 }
 
-// export is also called by callbacks, through their ConnectionState, within a
-// call into the engine: then the handshake is not complete yet, and nobody else
-// uses the engine.
-func (c *Conn) export(label string, context []byte, length int) ([]byte, error) {
+// exportWithin is for callbacks: until the handshake is complete, only the
+// goroutine that they run in uses the engine.
+func (c *Conn) exportWithin(label string, context []byte, length int) ([]byte, error) {
 	if c.complete.Load() {
-		c.engineMutex.Lock()
-		defer c.engineMutex.Unlock()
-	}
-	if c.exported.Load() {
-		return nil, ErrKeysExported
-	}
-	if c.engine == nil || c.engineWiped {
-		return nil, errNoSecrets
+		return c.ExportKeyingMaterial(label, context, length)
 	}
 	return c.engine.ExportKeyingMaterial(label, context, length)
 }

@@ -169,7 +169,7 @@ func (t tickets) Seal(_ context.Context, conn *handshake.State, s *session.State
 	if t.cfg.WrapSession == nil {
 		return t.keys.Seal(s)
 	}
-	ticket, err := t.cfg.WrapSession(t.conn.stateOf(conn), newSessionState(s.Clone()))
+	ticket, err := t.cfg.WrapSession(t.conn.stateFor(conn), newSessionState(s.Clone()))
 	return ticket, fromCallback(err)
 }
 
@@ -178,7 +178,7 @@ func (t tickets) Open(_ context.Context, conn *handshake.State, ticket []byte) (
 	if t.cfg.UnwrapSession == nil {
 		return t.keys.Open(ticket)
 	}
-	ss, err := t.cfg.UnwrapSession(ticket, t.conn.stateOf(conn))
+	ss, err := t.cfg.UnwrapSession(ticket, t.conn.stateFor(conn))
 	if ss == nil || err != nil {
 		return nil, fromCallback(err)
 	}

@@ -77,7 +77,7 @@ func selectScheme(version uint16, cert *Certificate, peer []SignatureScheme) (Si
 			return s, nil
 		}
 	}
-	return 0, alert.Errorf(alert.HandshakeFailure, "the certificate's key has no signature scheme in common with the peer's %v", peer)
+	return 0, alert.Errorf(alert.HandshakeFailure, "the certificate's key has no signature scheme in common with the peer's %s", brief(peer))
 }
 
 // schemeFits reports whether signatures by the key pub with scheme s are legal

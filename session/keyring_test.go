@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
 )
 
 // clock is a time that tests move.
@@ -398,4 +399,13 @@ func BenchmarkOpen(b *testing.B) {
 			opens(b, &r, ticket)
 		}
 	})
+}
+
+// A client with an absurd number of certificates gets no ticket; its handshake
+// goes on.
+func TestSealManyCertificates(t *testing.T) {
+	s := &State{Version: keyschedule.VersionTLS13, CipherSuite: keyschedule.TLS_AES_128_GCM_SHA256, Secret: keyschedule.NewSecret(make([]byte, 32)), PeerChain: make([][]byte, 300)}
+	if ticket, err := new(KeyRing).Seal(s); ticket != nil || err != nil {
+		t.Errorf("Seal: %d bytes, %v", len(ticket), err)
+	}
 }
