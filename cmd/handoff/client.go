@@ -71,7 +71,7 @@ func explainHandshake(ctx context.Context, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errEarlyEnd
 	case !errors.As(err, &header) || header.Conn == nil:
-		return err
+		return hintAtTrust(err)
 	case strings.HasPrefix(string(header.RecordHeader[:]), "HTTP/"):
 		return errPlainHTTP
 	}

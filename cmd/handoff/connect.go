@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/go-handoff/tls"
@@ -14,7 +16,7 @@ import (
 
 // connectCmd shows what a server negotiates.
 type connectCmd struct {
-	Addr       string   `arg:"" name:"host:port" help:"The server. The port is 443 if there is none."`
+	Addr       address  `arg:"" name:"host:port" help:"The server. The port is 443 if there is none."`
 	ServerName string   `name:"servername" placeholder:"NAME" help:"Ask for, and verify, this name instead of HOST."`
 	ALPN       []string `name:"alpn" placeholder:"PROTO,..." help:"Offer these application protocols, such as h2,http/1.1."`
 	Resume     bool     `aliases:"reconnect" help:"Connect twice, the second time with the session of the first. Data goes over the second connection."`
@@ -33,6 +35,35 @@ Examples:
   printf 'HEAD / HTTP/1.0\r\n\r\n' | handoff connect localhost:8443 --cacert cert.pem --brief
 
   handoff connect example.com --alpn h2,http/1.1 --max 1.2 --resume </dev/null`
+}
+
+// address is HOST or HOST:PORT.
+type address string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *address) UnmarshalText(text []byte) error {
+	*a = address(text)
+	return checkAddr(string(text))
+}
+
+// checkAddr refuses what is not HOST or HOST:PORT.
+func checkAddr(addr string) error {
+	if strings.ContainsAny(addr, "/?#@") {
+		return fmt.Errorf("%q is not HOST:PORT, such as example.com:443", addr)
+	}
+	host, port, err := net.SplitHostPort(withPort(addr))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is not HOST:PORT; an IPv6 address with a port needs brackets, such as [::1]:443", addr)
+	case host == "":
+		return fmt.Errorf("%q names no host", addr)
+	case port == "":
+		return fmt.Errorf("%q has no port after the colon", addr)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q: %s is no port", addr, port)
+	}
+	return nil
 }
 
 // Run implements the command.
@@ -56,9 +87,9 @@ func (c *connectCmd) Run(ctx context.Context, p *process) error {
 
 // connect connects and prints what came of it.
 func (c *connectCmd) connect(ctx context.Context, p *process, config *tls.Config) (*dialed, error) {
-	d, err := dial(ctx, withPort(c.Addr), config)
+	d, err := dial(ctx, withPort(string(c.Addr)), config)
 	if bad := (*tls.CertificateVerificationError)(nil); errors.As(err, &bad) {
-		return nil, errors.Join(c.reportChain(p.stderr, bad.UnverifiedCertificates, "FAILED, "+bad.Err.Error()), err)
+		return nil, errors.Join(c.reportChain(p.stderr, bad.UnverifiedCertificates), err)
 	}
 	if err != nil {
 		return nil, err
@@ -77,37 +108,37 @@ func (c *connectCmd) report(w io.Writer, d *dialed, config *tls.Config) error {
 		return err
 	}
 	chain := d.ConnectionState().PeerCertificates
-	if err := c.reportChain(w, chain, c.verification(d.Conn, config)); err != nil {
+	if err := c.reportChain(w, chain); err != nil {
 		return err
 	}
+	fmt.Fprintf(w, "verification: %s\n", printable(c.verification(d.Conn, config)))
 	_, err := fmt.Fprintf(w, "timing\n  TCP connect  %v\n  handshake    %v\n", round(d.connect), round(d.handshake))
 	return err
 }
 
-// reportChain prints the server's chain, unless that is not wanted, and what is
-// to be thought of it.
-func (c *connectCmd) reportChain(w io.Writer, chain []*x509.Certificate, result string) error {
-	if !c.Brief {
-		fmt.Fprintln(w, "certificate chain")
-		if err := reportChain(w, chain); err != nil {
-			return err
-		}
+// reportChain prints the server's chain, unless that is not wanted.
+func (c *connectCmd) reportChain(w io.Writer, chain []*x509.Certificate) error {
+	if c.Brief {
+		return nil
 	}
-	_, err := fmt.Fprintf(w, "verification: %s\n", printable(result))
-	return err
+	fmt.Fprintln(w, "certificate chain")
+	return reportChain(w, chain)
 }
 
-// verification says whether the server's chain is good. Without --insecure it
-// is, or there would be no connection.
+// verification says why the server's certificate was accepted. Without
+// --insecure it is good, or there would be no connection.
 func (c *connectCmd) verification(conn *tls.Conn, config *tls.Config) string {
 	state := conn.ConnectionState()
+	if c.Fingerprint != nil {
+		return "ok, it is the certificate of --fingerprint"
+	}
 	if !c.Insecure {
 		chain := state.VerifiedChains[0]
 		return "ok, trusted by " + chain[len(chain)-1].Subject.String()
 	}
 	name := config.ServerName
 	if name == "" {
-		name, _, _ = net.SplitHostPort(withPort(c.Addr)) // dial has done the same
+		name, _, _ = net.SplitHostPort(withPort(string(c.Addr))) // dial has done the same
 	}
 	opts := x509.VerifyOptions{DNSName: name, Intermediates: x509.NewCertPool()}
 	for _, cert := range state.PeerCertificates[1:] {
@@ -124,7 +155,7 @@ func withPort(addr string) string {
 	if _, _, err := net.SplitHostPort(addr); err == nil {
 		return addr
 	}
-	if ip := net.ParseIP(addr); ip != nil {
+	if _, err := netip.ParseAddr(addr); err == nil {
 		return net.JoinHostPort(addr, "443")
 	}
 	return addr + ":443"

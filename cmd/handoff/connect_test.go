@@ -42,7 +42,7 @@ func TestConnectOpenSSL(t *testing.T) {
 			client: []string{"--alpn", "one,two"},
 			report: map[string]string{
 				"version": "TLS 1.3", "cipher suite": "TLS_CHACHA20_POLY1305_SHA256", "group": "X25519", "ALPN": "two",
-				"signature": "ECDSAWithP256AndSHA256", "hello retry request": "no", "extended main secret": "yes", "resumed": "no",
+				"signature": "ECDSAWithP256AndSHA256", "hello retry request": "no", "extended master secret": "yes", "resumed": "no",
 			},
 		},
 		{
@@ -57,7 +57,7 @@ func TestConnectOpenSSL(t *testing.T) {
 			client: []string{"--max", "1.2"},
 			report: map[string]string{
 				"version": "TLS 1.2", "cipher suite": "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "group": "CurveP521",
-				"signature": "ECDSAWithP256AndSHA256", "hello retry request": "no", "extended main secret": "yes",
+				"signature": "ECDSAWithP256AndSHA256", "hello retry request": "no", "extended master secret": "yes",
 			},
 		},
 	} {
@@ -208,8 +208,10 @@ func TestConnectVerification(t *testing.T) {
 		says   string
 		chain  bool
 	}{
-		{nil, exitError, "verification: FAILED, x509: ", true},
-		{[]string{"--cacert", p.ca}, exitError, "verification: FAILED, x509: ", true},
+		{nil, exitError, "handoff: tls: failed to verify certificate: x509: ", true},
+		{[]string{"--cacert", p.ca}, exitError, "handoff: tls: failed to verify certificate: x509: ", true},
+		{[]string{"--brief"}, exitError, "handoff: tls: failed to verify certificate: x509: ", false},
+		{[]string{"--fingerprint", fingerprint}, exitOK, "verification: ok, it is the certificate of --fingerprint", true},
 		{[]string{"--cacert", p.ca, "--servername", "a.example"}, exitOK, "verification: ok, trusted by CN=handoff test ca", true},
 		{[]string{"--cacert", p.ca, "--servername", "a.example", "--brief"}, exitOK, "verification: ok, trusted by CN=handoff test ca", false},
 		{[]string{"--insecure"}, exitOK, "verification: ignored (--insecure), would have FAILED, x509: ", true},
@@ -222,6 +224,9 @@ func TestConnectVerification(t *testing.T) {
 		}
 		if strings.Contains(r.stderr, fingerprint) != test.chain || strings.Contains(r.stderr, "a.example, ?[31mred") != test.chain {
 			t.Errorf("%v: the chain is printed, or not:\n%s", test.args, r.stderr)
+		}
+		if failed := test.status != exitOK; strings.Contains(r.stderr, "verification:") == failed || strings.Count(r.stderr, "failed to verify") > 1 {
+			t.Errorf("%v: the verification is not told once:\n%s", test.args, r.stderr)
 		}
 		if strings.Contains(r.stderr, "\x1b") || r.stdout != "" {
 			t.Errorf("%v: printed %q and %q", test.args, r.stdout, r.stderr)
@@ -244,6 +249,29 @@ func TestConnectClientCertificate(t *testing.T) {
 	r.want(t, exitOK, "")
 	if cert, err := stdtls.LoadX509KeyPair(p.clientCert, p.clientKey); err != nil || r.stdout != hex.EncodeToString(cert.Certificate[0]) {
 		t.Errorf("the server has seen %q, %v", r.stdout, err)
+	}
+}
+
+// A certificate that was asked for by name is sent even if its issuer is not
+// among those that the server names.
+func TestConnectOtherClientCertificate(t *testing.T) {
+	p, stranger := newPKI(t), &pki{dir: t.TempDir()}
+	stranger.issue(t, "stranger", &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign})
+	other, key := stranger.issue(t, "other", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	for _, version := range []string{"1.2", "1.3"} {
+		s := goServer(t, &stdtls.Config{
+			Certificates: []stdtls.Certificate{p.server},
+			ClientAuth:   stdtls.RequireAnyClientCert,
+			ClientCAs:    p.pool, // which makes it name them
+		}, func(c *stdtls.Conn) {
+			_, _ = io.WriteString(c, c.ConnectionState().PeerCertificates[0].Issuer.CommonName)
+			_ = c.CloseWrite()
+		})
+		r := handoff(t, nil, "connect", s.addr, "--cacert", p.ca, "--cert", other, "--key", key, "--min", version, "--max", version)
+		r.want(t, exitOK, "")
+		if r.stdout != "handoff test stranger" {
+			t.Errorf("%s: the server has seen %q", version, r.stdout)
+		}
 	}
 }
 
@@ -277,7 +305,12 @@ func TestWithPort(t *testing.T) {
 		"2001:db8::1":      "[2001:db8::1]:443",
 		"[2001:db8::1]":    "[2001:db8::1]:443",
 		"[2001:db8::1]:5":  "[2001:db8::1]:5",
+		"fe80::1%eth0":     "[fe80::1%eth0]:443",
+		"localhost:https":  "localhost:https",
 	} {
+		if err := checkAddr(addr); err != nil {
+			t.Error(err)
+		}
 		if got := withPort(addr); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}

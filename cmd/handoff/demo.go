@@ -63,7 +63,7 @@ func (demoCmd) Run(ctx context.Context, p *process) error {
 	}
 	fmt.Fprintf(p.stdout, "Serving %d bytes at %s and fetching them.\n\n", demoSize, d.url)
 	transfers, err := d.fetchAll(ctx, p)
-	if err := errors.Join(err, d.server.shutdown()); err != nil {
+	if err := errors.Join(err, d.server.shutdown(p)); err != nil {
 		return err
 	}
 	return report(p.stdout, transfers)

@@ -10,6 +10,7 @@
 //
 // Data goes to standard output and everything else to standard error. An error
 // is one line; the exit status is then 1, or 2 for a mistake in the command
-// line. If the environment variable SSLKEYLOGFILE names a file, the secrets of
+// line, or 128 and the signal's number for what a signal ended (130 for
+// Ctrl-C). If the environment variable SSLKEYLOGFILE names a file, the secrets of
 // all connections are appended to it.
 package main

@@ -16,8 +16,8 @@ import (
 
 // getCmd fetches a file.
 type getCmd struct {
-	URL    string `arg:"" help:"What to fetch: an https URL."`
-	Output string `short:"o" placeholder:"FILE" help:"Write to this file, which appears when it is complete, instead of standard output."`
+	URL    httpsURL `arg:"" help:"What to fetch: an https URL."`
+	Output string   `short:"o" placeholder:"FILE" help:"Write to this file, which appears when it is complete, instead of standard output."`
 	clientFlags
 }
 
@@ -32,20 +32,17 @@ Examples:
   handoff get https://localhost:8443/big.iso -o big.iso --cacert cert.pem`
 }
 
-// Validate refuses what is not a URL to fetch. It is called by the parser, and
-// hides the Validate of the flags.
-func (c *getCmd) Validate() error {
-	if err := c.versionFlags.Validate(); err != nil {
-		return err
-	}
-	if c.URL == "" {
-		return nil // which the parser refuses
-	}
-	u, err := url.Parse(c.URL)
+// httpsURL is a URL that can be fetched.
+type httpsURL string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (u *httpsURL) UnmarshalText(text []byte) error {
+	*u = httpsURL(text)
+	parsed, err := url.Parse(string(text))
 	switch {
 	case err != nil:
 		return explainURL(err)
-	case u.Scheme != "https" || u.Host == "":
+	case parsed.Scheme != "https" || parsed.Host == "":
 		return errors.New("an https URL is needed, such as https://example.com/file")
 	}
 	return nil
@@ -59,7 +56,7 @@ func (c *getCmd) Run(ctx context.Context, p *process) error {
 	}
 	client := newHTTPClient(config)
 	defer client.CloseIdleConnections()
-	response, err := fetch(ctx, client, c.URL)
+	response, err := fetch(ctx, client, string(c.URL))
 	if err != nil {
 		return err
 	}

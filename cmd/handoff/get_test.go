@@ -118,14 +118,44 @@ func TestGetTrust(t *testing.T) {
 	p := newPKI(t)
 	s := serve(t, p.dir, "--cert", p.cert, "--key", p.key)
 	get := []string{"get", s.url("/server.pem")}
-	handoff(t, nil, get...).want(t, exitError, "certificate signed by unknown authority")
+	handoff(t, nil, get...).want(t, exitError, "certificate signed by unknown authority (--cacert FILE trusts its issuer, --fingerprint SHA256 exactly this certificate, --insecure any)")
 	handoff(t, nil, append(get, "--cacert", newPKI(t).ca)...).want(t, exitError, "certificate signed by unknown authority")
 	handoff(t, nil, append(get, "--cacert", p.ca)...).want(t, exitOK, "")
 	handoff(t, nil, append(get, "--insecure")...).want(t, exitOK, "")
 	handoff(t, nil, append([]string{"SSL_CERT_FILE=" + p.ca}, get...)...).want(t, exitOK, "")
 	other, otherKey := p.issue(t, "other", &x509.Certificate{DNSNames: []string{"other.example"}})
 	s = serve(t, p.dir, "--cert", other, "--key", otherKey)
-	handoff(t, nil, "get", "--cacert", p.ca, s.url("/server.pem")).want(t, exitError, "certificate is valid for other.example, not localhost")
+	handoff(t, nil, "get", "--cacert", p.ca, s.url("/server.pem")).want(t, exitError, "certificate is valid for other.example, not localhost (--fingerprint SHA256 accepts exactly this certificate, --insecure any)")
+}
+
+// A fingerprint accepts one certificate, whatever it says, and no other.
+func TestGetFingerprint(t *testing.T) {
+	p := newPKI(t)
+	strange, key := p.issue(t, "strange", &x509.Certificate{DNSNames: []string{"other.example"}})
+	sum := func(file string) string {
+		text := openssl(t, nil, "x509", "-in", file, "-noout", "-fingerprint", "-sha256").stdout
+		_, sum, _ := strings.Cut(strings.TrimSpace(text), "=")
+		return sum
+	}
+	s := serve(t, p.dir, "--cert", strange, "--key", key)
+	for _, version := range []string{"1.2", "1.3"} {
+		get := func(sum string) result {
+			return handoff(t, nil, "get", s.url("/strange.pem"), "--min", version, "--max", version, "--fingerprint", sum)
+		}
+		right := sum(strange)
+		for _, form := range []string{right, strings.ToLower(right), strings.ReplaceAll(right, ":", "")} {
+			r := get(form)
+			r.want(t, exitOK, "")
+			if r.stdout != string(readFile(t, strange)) {
+				t.Errorf("%s: got %q", form, r.stdout)
+			}
+		}
+		r := get(sum(p.ca)) // which signed it
+		r.want(t, exitError, "failed to verify certificate: its SHA-256 is not the one of --fingerprint: it is "+right)
+		if r.stdout != "" || strings.Contains(r.stderr, "--insecure") {
+			t.Errorf("printed %q, %q", r.stdout, r.stderr)
+		}
+	}
 }
 
 // answer is a server that sends this and closes.

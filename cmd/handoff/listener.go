@@ -86,10 +86,27 @@ func (l *listener) refuse(raw net.Conn, err error) {
 	defer raw.Close()
 	if isPlainRequest(err) {
 		err = errors.New("plain HTTP request")
-		_ = raw.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = io.WriteString(raw, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\nThis server speaks HTTPS.\n")
+		l.answerPlain(raw)
 	}
 	l.logf("%s handshake failed: %v", raw.RemoteAddr(), err)
+}
+
+// The bounds of what is read of a request in plain HTTP.
+const (
+	plainTimeout = 2 * time.Second
+	plainLimit   = 1 << 20
+)
+
+// answerPlain answers a request in plain HTTP. It reads the rest of it, because
+// the system resets connections that are closed with something unread, and the
+// reset can overtake the answer.
+func (l *listener) answerPlain(raw net.Conn) {
+	defer context.AfterFunc(l.ctx, func() { raw.Close() })()
+	_ = raw.SetDeadline(time.Now().Add(plainTimeout))
+	_, err := io.WriteString(raw, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\nThis server speaks HTTPS.\n")
+	if half, ok := raw.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, raw, plainLimit)
+	}
 }
 
 // isPlainRequest reports whether err is about a peer that began with HTTP.

@@ -21,6 +21,7 @@ type cli struct {
 	Get         getCmd           `cmd:"" help:"Fetch a file over HTTPS."`
 	Connect     connectCmd       `cmd:"" help:"Show what a server negotiates, then pipe standard input and output."`
 	Demo        demoCmd          `cmd:"" help:"Serve and fetch a file in this process, and show what was negotiated."`
+	Help        helpCmd          `cmd:"" help:"Print help on a command."`
 	Version     versionCmd       `cmd:"" help:"Print the version."`
 	VersionFlag kong.VersionFlag `name:"version" help:"Print the version."`
 }
@@ -33,17 +34,35 @@ type process struct {
 }
 
 const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
+	exitOK     = 0
+	exitError  = 1
+	exitUsage  = 2
+	exitSignal = 128 // plus the signal's number, as shells report it
 )
 
 func main() {
-	// The first signal ends the command in an orderly way. Once it has come,
-	// the second one has its usual effect.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	ctx := stopBySignal()
 	os.Exit(run(ctx, &process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
+}
+
+// interruption is the signal that ended a command.
+type interruption struct{ syscall.Signal }
+
+// Error is what the user is told.
+func (interruption) Error() string { return "interrupted" }
+
+// stopBySignal returns a context that the first signal ends, for the command to
+// end in an orderly way. By then the second one has its usual effect again.
+func stopBySignal() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		signal.Stop(signals)
+		cancel(interruption{s.(syscall.Signal)})
+	}()
+	return ctx
 }
 
 // run runs the command in args and returns the exit status.
@@ -60,34 +79,49 @@ func run(ctx context.Context, p *process, args []string) int {
 	)
 	command, err := parser.Parse(args)
 	if err != nil {
-		p.complain(err)
-		fmt.Fprintln(p.stderr, "Run \"handoff --help\" for usage.")
-		return exitUsage
+		return p.refuse(err)
 	}
 	closeKeyLog, err := p.openKeyLog(os.Getenv("SSLKEYLOGFILE"))
 	if err == nil {
 		defer closeKeyLog()
 		err = command.Run()
 	}
-	if err != nil {
-		p.complain(explain(ctx, err))
-		return exitError
+	return p.conclude(ctx, err)
+}
+
+// refuse says what is wrong with a command line, and where help is.
+func (p *process) refuse(err error) int {
+	name := "handoff"
+	if e := (*kong.ParseError)(nil); errors.As(err, &e) {
+		for _, element := range e.Context.Path {
+			if element.Command != nil {
+				name += " " + element.Command.Name
+			}
+		}
 	}
-	return exitOK
+	p.complain(err)
+	fmt.Fprintf(p.stderr, "Run \"%s --help\" for usage.\n", name)
+	return exitUsage
+}
+
+// conclude says what went wrong, if something did.
+func (p *process) conclude(ctx context.Context, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var by interruption
+	if errors.As(context.Cause(ctx), &by) && (errors.Is(err, context.Canceled) || errors.Is(err, by)) {
+		p.complain(by)
+		return exitSignal + int(by.Signal)
+	}
+	p.complain(err)
+	return exitError
 }
 
 // complain prints an error as one line.
 func (p *process) complain(err error) {
 	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	fmt.Fprintf(p.stderr, "handoff: %s\n", printable(text))
-}
-
-// explain replaces errors whose text says little to a user.
-func explain(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return errors.New("interrupted")
-	}
-	return err
 }
 
 // versionCmd prints the version.

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"context"
+	stdtls "crypto/tls"
+	"errors"
+	"fmt"
+	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -27,7 +33,19 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"get", "https://localhost/", "--nonsense"}, "unknown flag --nonsense"},
 		{[]string{"get", "https://localhost/", "--min", "1.3", "--max", "1.2"}, "--min 1.3 is above --max 1.2"},
 		{[]string{"get", "https://localhost/", "--insecure", "--cacert", "ca.pem"}, "can't be used together"},
+		{[]string{"get", ""}, "an https URL is needed"},
+		{[]string{"get", "https://localhost/", "--fingerprint", "AB:CD"}, `"AB:CD" is no SHA-256 fingerprint`},
+		{[]string{"get", "https://localhost/", "--fingerprint", strings.Repeat("xy", 32)}, "is no SHA-256 fingerprint"},
+		{[]string{"get", "https://localhost/", "--insecure", "--fingerprint", strings.Repeat("ab", 32)}, "can't be used together"},
 		{[]string{"connect"}, `"<host:port>"`},
+		{[]string{"connect", ""}, `"" names no host`},
+		{[]string{"connect", ":443"}, `":443" names no host`},
+		{[]string{"connect", "localhost:"}, `"localhost:" has no port`},
+		{[]string{"connect", "localhost:65536"}, "65536 is no port"},
+		{[]string{"connect", "https://localhost"}, `"https://localhost" is not HOST:PORT`},
+		{[]string{"connect", "localhost/path"}, `"localhost/path" is not HOST:PORT`},
+		{[]string{"connect", "::1:x"}, "needs brackets"},
+		{[]string{"help", "fly"}, "unexpected argument fly"},
 		{[]string{"connect", "localhost", "--key", "key.pem"}, "--cert and --key must be used together"},
 		{[]string{"connect", "localhost", "--min", "1.3", "--max", "1.2"}, "--min 1.3 is above --max 1.2"},
 		{[]string{"demo", "extra"}, "unexpected argument extra"},
@@ -37,6 +55,13 @@ func TestUsageErrors(t *testing.T) {
 			r.want(t, exitUsage, test.text)
 			if r.stdout != "" {
 				t.Errorf("printed %q", r.stdout)
+			}
+			help := "handoff --help"
+			if len(test.args) > 0 && test.args[0] != "fly" {
+				help = "handoff " + test.args[0] + " --help"
+			}
+			if !strings.Contains(r.stderr, "\nRun \""+help+"\" for usage.\n") {
+				t.Errorf("does not point at %q: %s", help, r.stderr)
 			}
 		})
 	}
@@ -76,12 +101,18 @@ func TestErrors(t *testing.T) {
 func TestHelp(t *testing.T) {
 	all := handoff(t, nil, "--help")
 	all.want(t, exitOK, "")
+	if asked := handoff(t, nil, "help"); asked != all {
+		t.Errorf("help is not --help: %+v", asked)
+	}
 	for _, name := range []string{"serve", "get", "connect", "demo"} {
 		if !strings.Contains(all.stdout, "\n  "+name+" ") {
 			t.Errorf("%s is not in the list:\n%s", name, all.stdout)
 		}
 		r := handoff(t, nil, name, "--help")
 		r.want(t, exitOK, "")
+		if asked := handoff(t, nil, "help", name); asked != r {
+			t.Errorf("help %s is not %s --help: %+v", name, name, asked)
+		}
 		if !strings.Contains(r.stdout, "Example") || !strings.Contains(r.stdout, "\n    handoff "+name) {
 			t.Errorf("%s has no example:\n%s", name, r.stdout)
 		}
@@ -98,22 +129,81 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// A signal ends a client that waits for a server.
+// A signal ends a client, which says so by its status too.
 func TestInterrupted(t *testing.T) {
-	accepted := make(chan struct{}, 1)
+	p := newPKI(t)
+	reached := make(chan struct{}, 1)
 	silent := rawServer(t, func(c net.Conn) {
-		accepted <- struct{}{}
 		_, _ = c.Read(make([]byte, 1<<16)) // the ClientHello
-		_, _ = c.Read(make([]byte, 1))     // until the client is gone
+		reached <- struct{}{}
+		_, _ = c.Read(make([]byte, 1)) // until the client is gone
 	})
-	for _, args := range [][]string{{"get", silent.url("/")}, {"connect", silent.addr}} {
-		b := &background{cmd: command(t, args...)}
+	stuck := goServer(t, &stdtls.Config{Certificates: []stdtls.Certificate{p.server}}, func(c *stdtls.Conn) {
+		_, _ = c.Read(make([]byte, 1<<12))
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
+		reached <- struct{}{}
+		_, _ = c.Read(make([]byte, 1))
+	})
+	for _, test := range []struct {
+		args   []string
+		signal syscall.Signal
+		status int
+	}{
+		{[]string{"get", silent.url("/")}, syscall.SIGINT, 130},
+		{[]string{"get", silent.url("/")}, syscall.SIGTERM, 143},
+		{[]string{"connect", silent.addr}, syscall.SIGINT, 130},
+		{[]string{"get", stuck.url("/"), "--cacert", p.ca}, syscall.SIGINT, 130},
+		{[]string{"connect", stuck.addr, "--cacert", p.ca}, syscall.SIGINT, 130},
+	} {
+		b := &background{cmd: command(t, test.args...)}
 		b.cmd.Stderr = &b.errors
+		in, err := b.cmd.StdinPipe() // which goes on
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := b.cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-accepted
-		status := b.stop(t, syscall.SIGINT)
-		result{status: status, stderr: b.stderr()}.want(t, exitError, "interrupted")
+		if _, err := io.WriteString(in, "a request"); err != nil {
+			t.Fatal(err)
+		}
+		<-reached
+		status := b.stop(t, test.signal)
+		in.Close()
+		result{status: status, stderr: b.stderr()}.want(t, test.status, "interrupted")
 	}
+}
+
+// What a signal only hastened is reported as what it is.
+func TestConclude(t *testing.T) {
+	interrupted, cancel := context.WithCancelCause(t.Context())
+	cancel(interruption{syscall.SIGINT})
+	for _, test := range []struct {
+		ctx    context.Context
+		err    error
+		status int
+		says   string
+	}{
+		{interrupted, nil, exitOK, ""},
+		{interrupted, fmt.Errorf("get: %w", context.Canceled), 130, "handoff: interrupted\n"},
+		{interrupted, fmt.Errorf("get: %w", context.Cause(interrupted)), 130, "handoff: interrupted\n"},
+		{interrupted, errors.New("stopped"), exitError, "handoff: stopped\n"},
+		{t.Context(), context.Canceled, exitError, "handoff: context canceled\n"},
+	} {
+		p, output := capture(t)
+		if status := p.conclude(test.ctx, test.err); status != test.status || output() != test.says {
+			t.Errorf("%v: status %d, says %q", test.err, status, output())
+		}
+	}
+}
+
+// capture returns a process and what it wrote to standard error so far.
+func capture(t *testing.T) (*process, func() string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &process{stdout: f, stderr: f}, func() string { return string(readFile(t, f.Name())) }
 }

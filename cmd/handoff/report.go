@@ -34,7 +34,7 @@ func reportNegotiated(w io.Writer, c *tls.Conn) error {
 		{"ALPN", orNone(state.NegotiatedProtocol)},
 		{"resumed", yesNo(state.DidResume)},
 		{"hello retry request", yesNo(state.HelloRetryRequest)},
-		{"extended main secret", yesNo(details.ExtendedMasterSecret)},
+		{"extended master secret", yesNo(details.ExtendedMasterSecret)},
 		{"OCSP staple", size(state.OCSPResponse)},
 		{"SCTs", fmt.Sprint(len(state.SignedCertificateTimestamps))},
 		{"sending", offload.TX.String()},

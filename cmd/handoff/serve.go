@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"net"
 	"net/http"
 	"os"
-	"path"
-	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/go-handoff/tls"
@@ -19,7 +17,7 @@ import (
 
 // serveCmd serves a directory.
 type serveCmd struct {
-	Dir  string `arg:"" help:"The directory to serve. Links that lead out of it are not followed."`
+	Dir  string `arg:"" help:"The directory to serve."`
 	Addr string `default:"127.0.0.1:8443" placeholder:"HOST:PORT" help:"Address to listen on; port 0 means any (default: ${default})."`
 	identityFlags
 	CertOut  string `placeholder:"FILE" help:"Write the certificate here, in PEM, for clients to trust."`
@@ -30,9 +28,15 @@ type serveCmd struct {
 
 // Help is printed below the flags.
 func (serveCmd) Help() string {
-	return `Without --cert, a throw-away certificate is made for localhost and the address, and its fingerprint printed. When the server is ready, "listening on ADDRESS" is printed. SIGINT and SIGTERM stop it when the transfers in progress are done, or after 10 seconds.
+	return `Without --cert, a throw-away certificate is made for localhost and the address, and its fingerprint printed. When the server is ready, "listening on ADDRESS" is printed.
+
+Everybody who can connect can fetch all files below the directory, except those whose name, or whose directory's name, begins with a dot. Links that lead out of it are not followed. Requests other than GET and HEAD are refused.
+
+Ctrl-C (SIGINT) and SIGTERM stop the server when the transfers in progress are done, or after 10 seconds; the exit status is 1 if that cut some off. A second signal stops it at once.
 
 Examples:
+
+  handoff serve .
 
   handoff serve . --cert-out cert.pem
 
@@ -59,28 +63,47 @@ func (c *serveCmd) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	s := newServer(inner, config, http.FileServer(files), p.logger(c.Verbose))
+	s := newServer(inner, config, readOnly(http.FileServer(files)), p.logger(c.Verbose))
 	if err := c.announce(p, config.Certificates[0], inner.Addr()); err != nil {
-		return errors.Join(err, s.shutdown())
+		return errors.Join(err, s.shutdown(p))
 	}
 	select {
 	case err := <-s.done:
 		return err
 	case <-ctx.Done():
-		return s.shutdown()
+		return s.shutdown(p)
 	}
 }
 
-// announce says which certificate clients will see, and that they can come.
+// announce says which certificate clients will see, how to fetch something, and
+// that they can come.
 func (c *serveCmd) announce(p *process, cert tls.Certificate, addr net.Addr) error {
 	if c.CertOut != "" {
 		if err := os.WriteFile(c.CertOut, encodePEM(cert), 0o644); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(p.stderr, "certificate SHA-256 %s\n", fingerprint(cert.Certificate[0]))
+	sum := fingerprint(cert.Certificate[0])
+	fmt.Fprintf(p.stderr, "certificate SHA-256 %s\nfetch with: handoff get --fingerprint %s%s https://%s/\n",
+		sum, sum, c.demanded(), reachable(addr))
 	_, err := fmt.Fprintf(p.stdout, "listening on %s\n", addr)
 	return err
+}
+
+// demanded returns the flags that clients need to be let in.
+func (c *serveCmd) demanded() string {
+	if c.ClientCA == "" {
+		return ""
+	}
+	return " --cert FILE --key FILE"
+}
+
+// reachable returns an address that a client on this machine can use.
+func reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
 }
 
 // config returns the server's Config.
@@ -133,14 +156,15 @@ func (p *process) logger(verbose bool) *log.Logger {
 
 // server is net/http's over our connections.
 type server struct {
-	http http.Server
-	done chan error // what Serve returned
+	http      http.Server
+	done      chan error // what Serve returned
+	transfers transfers
+	patience  time.Duration // with transfers in progress, at the end
 }
 
 func newServer(inner net.Listener, config *tls.Config, handler http.Handler, logger *log.Logger) *server {
 	s := &server{
 		http: http.Server{
-			Handler:           logRequests(handler, logger),
 			ReadHeaderTimeout: 30 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			ErrorLog:          logger,
@@ -148,8 +172,10 @@ func newServer(inner net.Listener, config *tls.Config, handler http.Handler, log
 				return context.WithValue(ctx, connKey{}, c)
 			},
 		},
-		done: make(chan error, 1),
+		done:     make(chan error, 1),
+		patience: shutdownTimeout,
 	}
+	s.http.Handler = s.transfers.watch(handler, logger)
 	l := newListener(inner, config, logger.Printf)
 	go func() { s.done <- s.http.Serve(l) }()
 	return s
@@ -164,80 +190,22 @@ func connOf(r *http.Request) *tls.Conn {
 	return c
 }
 
-// shutdown ends the server when the requests in progress are done.
-func (s *server) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+// shutdown ends the server when the transfers in progress are done. It says so,
+// because that may take a while.
+func (s *server) shutdown(p *process) error {
+	if n := s.transfers.running(); n > 0 {
+		fmt.Fprintf(p.stderr, "stopping: waiting up to %v for %s; press Ctrl-C again to stop at once\n", s.patience, count(n, "transfer"))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.http.Close()
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	return err
-}
-
-// dir is a directory whose files are all below it, whatever links say. They are
-// real files, so that net/http can give them to the connection as a whole.
-type dir struct{ root *os.Root }
-
-func openDir(name string) (dir, error) {
-	root, err := os.OpenRoot(name)
-	return dir{root}, err
-}
-
-// Open implements http.FileSystem.
-func (d dir) Open(name string) (http.File, error) {
-	local, err := filepath.Localize(path.Join(".", path.Clean("/" + name)[1:]))
-	if err != nil {
-		return nil, fs.ErrNotExist
+	n := s.transfers.running()
+	if err := s.http.Close(); err != nil || n == 0 {
+		return err
 	}
-	info, err := d.root.Stat(local)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, err
-	case err != nil || !info.Mode().IsRegular() && !info.IsDir():
-		return nil, fs.ErrNotExist // links out of the directory, devices and pipes too
-	}
-	f, err := d.root.Open(local)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
+	s.transfers.wait() // so that they are logged
+	return fmt.Errorf("stopped, and cut off %s", count(n, "transfer"))
 }
-
-// logRequests writes a line for each request when it is done.
-func logRequests(next http.Handler, logger *log.Logger) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		cw := &countingWriter{ResponseWriter: w, status: http.StatusOK}
-		next.ServeHTTP(cw, r)
-		logger.Printf("%s %s %q %d %d bytes, %s", r.RemoteAddr, r.Method, r.URL.Path, cw.status, cw.bytes, summary(connOf(r)))
-	})
-}
-
-// countingWriter remembers what was answered.
-type countingWriter struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-}
-
-func (w *countingWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *countingWriter) Write(b []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(b)
-	w.bytes += int64(n)
-	return n, err
-}
-
-// ReadFrom lets whole files reach the connection, which knows best what to do
-// with them.
-func (w *countingWriter) ReadFrom(r io.Reader) (int64, error) {
-	n, err := io.Copy(w.ResponseWriter, r)
-	w.bytes += n
-	return n, err
-}
-
-// Unwrap lets net/http's ResponseController through.
-func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

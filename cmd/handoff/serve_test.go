@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/go-handoff/tls"
 )
@@ -93,6 +96,16 @@ func TestServeFingerprint(t *testing.T) {
 			t.Errorf("printed %q, OpenSSL says %q", s.stderr(), want)
 		}
 	}
+	// The command that is printed works as it stands.
+	printed := regexp.MustCompile(`(?m)^fetch with: handoff (get --fingerprint \S+ https://\S+/)$`).FindStringSubmatch(throwAway.stderr())
+	if printed == nil {
+		t.Fatalf("printed %q", throwAway.stderr())
+	}
+	r := handoff(t, nil, strings.Fields(printed[1])...)
+	r.want(t, exitOK, "")
+	if !strings.Contains(r.stdout, `<a href="small">`) {
+		t.Errorf("%s: %q", printed[1], r.stdout)
+	}
 	if r := curl(t, "--cacert", p.ca, given.url("/server.pem")); r.status != 0 {
 		t.Errorf("curl ended with %d: %s", r.status, r.stderr)
 	}
@@ -142,9 +155,29 @@ func TestServeConfinement(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range []string{".private", "sub", "sub/.deep"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{".env", ".private/key", "sub/.deep/key", "sub/seen"} {
+		writeFile(t, filepath.Join(dir, name), []byte("secret"))
+	}
 	s := serve(t, dir, "--cert", p.cert, "--key", p.key)
+	for path, links := range map[string]string{"/": "in large out pipe small sub/ up", "/sub/": "seen"} {
+		r := curl(t, "--cacert", p.ca, s.url(path))
+		var got []string
+		for _, m := range regexp.MustCompile(`<a href="([^"]*)">`).FindAllStringSubmatch(r.stdout, -1) {
+			got = append(got, m[1])
+		}
+		if strings.Join(got, " ") != links {
+			t.Errorf("%s lists %q, want %s", path, got, links)
+		}
+	}
 	for path, want := range map[string]string{
-		"/small": "200", "/in": "200", "/out": "404", "/up": "404", "/pipe": "404", "/missing": "404",
+		"/.env": "404", "/%2eenv": "404", "/.private/": "404", "/.private/key": "404", "/sub/.deep/key": "404", "/sub/../.env": "404",
+		"/sub/seen": "200",
+		"/small":    "200", "/in": "200", "/out": "404", "/up": "404", "/pipe": "404", "/missing": "404",
 		"/../" + filepath.Base(p.dir) + "/ca.pem": "404", "/..%2f..%2fetc/passwd": "404",
 	} {
 		r := curl(t, "--path-as-is", "--cacert", p.ca, "-o", os.DevNull, "-w", "%{http_code}", s.url(path))
@@ -160,6 +193,26 @@ func TestServeOthers(t *testing.T) {
 	if r.stdout != "This server speaks HTTPS.\n400" {
 		t.Errorf("plain HTTP is answered by %q", r.stdout)
 	}
+	// The rest of the request does not meet a reset, which could overtake the
+	// answer.
+	plain, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	if _, err := io.WriteString(plain, "POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(plain)
+	if err != nil || !strings.HasSuffix(string(text), "\r\n\r\nThis server speaks HTTPS.\n") {
+		t.Errorf("a request in plain HTTP is answered by %q, %v", text, err)
+	}
+	for range 20 {
+		if _, err := io.WriteString(plain, strings.Repeat("x", 10_000)); err != nil {
+			t.Errorf("the rest of a request in plain HTTP: %v", err)
+		}
+	}
+	plain.Close()
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -236,18 +289,109 @@ func TestServeGracefulStop(t *testing.T) {
 	}
 }
 
+// holdTransfer begins to fetch a large file and reads no more than the header,
+// until the test ends.
+func holdTransfer(t *testing.T, pool *x509.CertPool, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	t.Cleanup(cancel)
+	response, err := fetch(ctx, newHTTPClient(&tls.Config{RootCAs: pool}), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+}
+
+// The first signal says what it waits for, and the second one ends that.
+func TestServeSecondSignal(t *testing.T) {
+	s, cacert, _ := serveDirectory(t)
+	pool, err := loadPool(cacert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holdTransfer(t, pool, s.url("/large"))
+	holdTransfer(t, pool, s.url("/large"))
+	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	const message = "\nstopping: waiting up to 10s for 2 transfers; press Ctrl-C again to stop at once\n"
+	for end := time.Now().Add(timeout); !strings.Contains(s.stderr(), message); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("there is no %q in %q", message, s.stderr())
+		}
+	}
+	s.stop(t, syscall.SIGINT)
+	if w := s.cmd.ProcessState.Sys().(syscall.WaitStatus); !w.Signaled() || w.Signal() != syscall.SIGINT {
+		t.Errorf("ended with %v: %s", s.cmd.ProcessState, s.stderr())
+	}
+}
+
+// A transfer that is cut off when the server's patience ends is an error, and
+// logged as such.
+func TestServeCutOff(t *testing.T) {
+	p := newPKI(t)
+	name, _ := directory(t)
+	files, err := openDir(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.root.Close()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged safeBuffer
+	own, output := capture(t)
+	s := newServer(inner, serverConfig(own, []tls.Certificate{p.server}), http.FileServer(files), log.New(&logged, "", 0))
+	s.patience = time.Millisecond
+	holdTransfer(t, p.pool, "https://"+inner.Addr().String()+"/large")
+	if err := s.shutdown(own); err == nil || err.Error() != "stopped, and cut off 1 transfer" {
+		t.Error(err)
+	}
+	if want := "stopping: waiting up to 1ms for 1 transfer; press Ctrl-C again to stop at once\n"; output() != want {
+		t.Errorf("says %q, want %q", output(), want)
+	}
+	if !regexp.MustCompile(` GET "/large" 200 cut off after \d+ of 25165824 bytes, TLS 1\.3`).MatchString(logged.String()) {
+		t.Errorf("logged %q", logged.String())
+	}
+}
+
+func TestServeMethods(t *testing.T) {
+	s, cacert, _ := serveDirectory(t, "--verbose")
+	for method, want := range map[string]string{"POST": "405", "PUT": "405", "DELETE": "405", "OPTIONS": "405", "GET": "200"} {
+		r := curl(t, "--cacert", cacert, "-X", method, "-o", os.DevNull, "-w", "%{http_code} %header{allow}", s.url("/small"))
+		if want == "405" {
+			want += " GET, HEAD"
+		}
+		if strings.TrimSpace(r.stdout) != want {
+			t.Errorf("%s: %q, want %q", method, r.stdout, want)
+		}
+	}
+	for _, path := range []string{"/", "/small", "/missing"} {
+		if r := curl(t, "--cacert", cacert, "--head", s.url(path)); r.status != 0 || !strings.HasPrefix(r.stdout, "HTTP/1.1 ") {
+			t.Errorf("HEAD %s: curl ended with %d: %q", path, r.status, r.stdout)
+		}
+	}
+	s.stop(t, syscall.SIGTERM)
+	if n := len(regexp.MustCompile(` HEAD "/\w*" (200|404) 0 bytes, TLS`).FindAllString(s.stderr(), -1)); n != 3 {
+		t.Errorf("%d requests for HEAD with 0 bytes: %s", n, s.stderr())
+	}
+}
+
 // net/http gives whole files to the connection, through all wrappers.
 func TestServeReadFrom(t *testing.T) {
 	var w http.ResponseWriter = &countingWriter{}
 	if _, ok := w.(io.ReaderFrom); !ok {
 		t.Error("countingWriter hides ReadFrom")
 	}
-	d, err := openDir(t.TempDir())
+	name := t.TempDir()
+	writeFile(t, filepath.Join(name, "file"), nil)
+	d, err := openDir(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.root.Close()
-	f, err := d.Open("/")
+	f, err := d.Open("/file")
 	if err != nil {
 		t.Fatal(err)
 	}

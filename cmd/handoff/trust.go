@@ -1,10 +1,13 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/go-handoff/tls"
 )
@@ -45,8 +48,9 @@ func (f identityFlags) certificates() ([]tls.Certificate, error) {
 
 // clientFlags are what clients have in common.
 type clientFlags struct {
-	CACert   string `name:"cacert" xor:"trust" placeholder:"FILE" help:"Trust these certificates, in PEM, instead of the system's."`
-	Insecure bool   `xor:"trust" help:"Accept any certificate. Anybody on the way can read and change the data."`
+	CACert      string `name:"cacert" xor:"trust" placeholder:"FILE" help:"Trust these certificates, in PEM, instead of the system's."`
+	Fingerprint *pin   `xor:"trust" placeholder:"SHA256" help:"Accept exactly the server certificate with this fingerprint, whatever its name and issuer."`
+	Insecure    bool   `xor:"trust" help:"Accept any certificate. Anybody on the way can read and change the data."`
 	identityFlags
 	versionFlags
 }
@@ -59,14 +63,63 @@ func (f *clientFlags) config(p *process) (*tls.Config, error) {
 		MaxVersion:         versions[f.Max],
 		KeyLogWriter:       p.keyLog,
 	}
-	var err error
-	if config.Certificates, err = f.certificates(); err != nil {
+	certificates, err := f.certificates()
+	if err != nil {
 		return nil, err
+	}
+	if certificates != nil {
+		// Who names a certificate wants it sent, even if the server names only
+		// other authorities: it knows best what it accepts.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &certificates[0], nil
+		}
+	}
+	if f.Fingerprint != nil {
+		config.InsecureSkipVerify, config.VerifyConnection = true, f.Fingerprint.verify
 	}
 	if f.CACert != "" {
 		config.RootCAs, err = loadPool(f.CACert)
 	}
 	return config, err
+}
+
+// pin is the SHA-256 of the one certificate to accept.
+type pin [sha256.Size]byte
+
+// UnmarshalText implements encoding.TextUnmarshaler. The colons that
+// fingerprints are printed with may be left out.
+func (p *pin) UnmarshalText(text []byte) error {
+	sum, err := hex.DecodeString(strings.ReplaceAll(string(text), ":", ""))
+	if err != nil || len(sum) != len(p) {
+		return fmt.Errorf("%q is no SHA-256 fingerprint: that has %d hexadecimal digits", text, 2*len(p))
+	}
+	copy(p[:], sum)
+	return nil
+}
+
+// verify accepts only a connection to who has the certificate.
+func (p *pin) verify(state tls.ConnectionState) error {
+	if leaf := state.PeerCertificates[0]; sha256.Sum256(leaf.Raw) != *p {
+		return &tls.CertificateVerificationError{
+			UnverifiedCertificates: state.PeerCertificates,
+			Err:                    fmt.Errorf("%w: it is %s", errOtherFingerprint, fingerprint(leaf.Raw)),
+		}
+	}
+	return nil
+}
+
+var errOtherFingerprint = errors.New("its SHA-256 is not the one of --fingerprint")
+
+// hintAtTrust adds to the refusal of a certificate what a user can do about it.
+func hintAtTrust(err error) error {
+	var refused *tls.CertificateVerificationError
+	switch {
+	case !errors.As(err, &refused), errors.Is(err, errOtherFingerprint):
+		return err
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return fmt.Errorf("%w (--cacert FILE trusts its issuer, --fingerprint SHA256 exactly this certificate, --insecure any)", err)
+	}
+	return fmt.Errorf("%w (--fingerprint SHA256 accepts exactly this certificate, --insecure any)", err)
 }
 
 // loadPool reads certificates to trust.
