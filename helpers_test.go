@@ -96,10 +96,13 @@ func testCert(kind string) Certificate { return newAuthority().issue(testKeys()[
 
 // Configs that fit each other, for this package and for crypto/tls.
 func serverConfig(kind string) *Config { return &Config{Certificates: []Certificate{testCert(kind)}} }
-func clientConfig() *Config            { return &Config{RootCAs: newAuthority().pool, ServerName: testName} }
+
+func clientConfig() *Config { return &Config{RootCAs: newAuthority().pool, ServerName: testName} }
+
 func stdServerConfig(kind string) *stdtls.Config {
 	return &stdtls.Config{Certificates: []Certificate{testCert(kind)}}
 }
+
 func stdClientConfig() *stdtls.Config {
 	return &stdtls.Config{RootCAs: newAuthority().pool, ServerName: testName}
 }

@@ -477,8 +477,10 @@ func TestLargeCertificates(t *testing.T) {
 					theirs := stdtls.Server(b, &stdtls.Config{Certificates: []tls.Certificate{test.cert}, MaxVersion: version})
 					if role == "server" {
 						ours = tls.Server(a, &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert})
-						theirs = stdtls.Client(b, &stdtls.Config{RootCAs: pool, ServerName: hostileName, MaxVersion: version,
-							GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &test.cert, nil }})
+						theirs = stdtls.Client(b, &stdtls.Config{
+							RootCAs: pool, ServerName: hostileName, MaxVersion: version,
+							GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &test.cert, nil },
+						})
 					}
 					done := make(chan error, 1)
 					go func() {

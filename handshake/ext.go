@@ -299,9 +299,9 @@ func convertBytes[To, From ~uint8](v []From) []To {
 }
 
 // readVecs16 reads a vector of vectors, item<1..2^16-1> each.
-func readVecs16(r *wire.Reader, lo, hi int) [][]byte {
+func readVecs16(r *wire.Reader, lo int) [][]byte {
 	var v [][]byte
-	readList(r, r.Vec16(lo, hi), func(l *wire.Reader) { v = append(v, l.Vec16(1, maxVec16)) })
+	readList(r, r.Vec16(lo, maxVec16), func(l *wire.Reader) { v = append(v, l.Vec16(1, maxVec16)) })
 	return v
 }
 

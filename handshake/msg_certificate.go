@@ -63,7 +63,7 @@ var certificateExtensions = []extCodec[certificateEntry]{
 		ext:   extSCT,
 		sends: func(e *certificateEntry) bool { return len(e.scts) > 0 },
 		write: func(e *certificateEntry, b []byte) []byte { return appendVecs16(b, e.scts) },
-		read:  func(e *certificateEntry, r *wire.Reader) { e.scts = readVecs16(r, 1, maxVec16) },
+		read:  func(e *certificateEntry, r *wire.Reader) { e.scts = readVecs16(r, 1) },
 	},
 }
 

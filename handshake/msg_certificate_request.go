@@ -77,7 +77,7 @@ var certificateRequestExtensions = []extCodec[certificateRequest13]{
 		sends: func(m *certificateRequest13) bool { return len(m.certificateAuthorities) > 0 },
 		write: func(m *certificateRequest13, b []byte) []byte { return appendVecs16(b, m.certificateAuthorities) },
 		read: func(m *certificateRequest13, r *wire.Reader) {
-			m.certificateAuthorities = readVecs16(r, 3, maxVec16)
+			m.certificateAuthorities = readVecs16(r, 3)
 		},
 	},
 	{
@@ -122,7 +122,7 @@ func parseCertificateRequest12(body []byte) (*certificateRequest12, error) {
 	m := &certificateRequest12{
 		certificateTypes:       r.Vec8(1, maxVec8),
 		signatureSchemes:       readU16s[SignatureScheme](&r, 2, maxVec16-1),
-		certificateAuthorities: readVecs16(&r, 0, maxVec16),
+		certificateAuthorities: readVecs16(&r, 0),
 	}
 	if err := r.Done("CertificateRequest"); err != nil {
 		return nil, err

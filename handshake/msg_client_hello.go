@@ -246,7 +246,7 @@ var clientHelloExtensions = []extCodec[clientHello]{
 		ext:   extCertificateAuthorities,
 		sends: func(m *clientHello) bool { return m.certificateAuthorities != nil },
 		write: func(m *clientHello, b []byte) []byte { return appendVecs16(b, m.certificateAuthorities) },
-		read:  func(m *clientHello, r *wire.Reader) { m.certificateAuthorities = readVecs16(r, 3, maxVec16) },
+		read:  func(m *clientHello, r *wire.Reader) { m.certificateAuthorities = readVecs16(r, 3) },
 	},
 	{
 		ext:   extCompressCertificate,
@@ -305,8 +305,8 @@ func readStatusRequest(r *wire.Reader) bool {
 		r.Rest()
 		return false
 	}
-	readVecs16(r, 0, maxVec16) // responder IDs
-	r.Vec16(0, maxVec16)       // request extensions
+	readVecs16(r, 0)     // responder IDs
+	r.Vec16(0, maxVec16) // request extensions
 	return true
 }
 

@@ -153,7 +153,7 @@ var serverHelloExtensions = []extCodec[serverHello]{
 		ext:   extSCT,
 		sends: func(m *serverHello) bool { return len(m.scts) > 0 },
 		write: func(m *serverHello, b []byte) []byte { return appendVecs16(b, m.scts) },
-		read:  func(m *serverHello, r *wire.Reader) { m.scts = readVecs16(r, 1, maxVec16) },
+		read:  func(m *serverHello, r *wire.Reader) { m.scts = readVecs16(r, 1) },
 	},
 	{
 		ext:   extECPointFormats,

@@ -113,7 +113,8 @@ var messageFormats = []messageFormat{
 				maxEarlyData: g.Uint32N(2) * g.Uint32(),
 			}
 		},
-		"4 4 v1 v2 e", map[uint16]string{extEarlyData: "4"},
+		"4 4 v1 v2 e",
+		map[uint16]string{extEarlyData: "4"},
 	},
 	{
 		"NewSessionTicket12", typeNewSessionTicket, parserOf(parseNewSessionTicket12),

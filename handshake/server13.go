@@ -335,9 +335,7 @@ func (s *serverHandshake) respond(aligned alignedProof, raw message) (waitState,
 	}
 	s.transcript.Add(raw.raw)
 	s.transcript.Start(s.neg.Suite.Hash)
-	if err := s.decideEarlyData(); err != nil {
-		return 0, err
-	}
+	s.decideEarlyData()
 	if err := s.sendServerHello13(); err != nil {
 		return 0, err
 	}
@@ -362,9 +360,9 @@ func (s *serverHandshake) respond(aligned alignedProof, raw message) (waitState,
 
 // decideEarlyData accepts early data for the session's first identity only, and
 // only if what was negotiated is what the session had (RFC 9846, section 4.3.10).
-func (s *serverHandshake) decideEarlyData() error {
+func (s *serverHandshake) decideEarlyData() {
 	if !s.hello.earlyData {
-		return nil
+		return
 	}
 	p := s.schedule.psk
 	ok := p != nil && p.session != nil && s.schedule.pskIndex == 0 &&
@@ -374,11 +372,10 @@ func (s *serverHandshake) decideEarlyData() error {
 		s.fresh(p.session) && s.cfg.AcceptEarlyData(s.ctx, s.info, p.session)
 	if !ok {
 		s.emit(EarlyDataRejected{MaxBytes: s.cfg.MaxEarlyData})
-		return nil
+		return
 	}
 	s.schedule.earlyData, s.neg.EarlyData = true, true
 	s.emit(EarlyDataAccepted{})
-	return nil
 }
 
 // fresh compares the ticket's age as the client says it with ours. A replayed

@@ -155,8 +155,10 @@ func TestClient(t *testing.T) {
 				p := l.client(slices.Concat([]string{"-brief", "-verify_return_error", "-verify_hostname", serverName}, c.args(), c.suiteArgs()))
 				conn := l.accept()
 				text := p.expect("Server Temp Key:")
-				for _, want := range []string{"Protocol version: " + v.banner + "\n", "Ciphersuite: " + c.suite.name + "\n",
-					"Signature type: " + c.shown + "\n", "Verification: OK\n"} {
+				for _, want := range []string{
+					"Protocol version: " + v.banner + "\n", "Ciphersuite: " + c.suite.name + "\n",
+					"Signature type: " + c.shown + "\n", "Verification: OK\n",
+				} {
 					if !strings.Contains(text, want) {
 						t.Errorf("s_client does not say %q", want)
 					}

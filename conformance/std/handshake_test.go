@@ -10,8 +10,10 @@ import (
 )
 
 // The groups that both have; crypto/tls has no X448.
-var groups = []tls.CurveID{tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024,
-	tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+var groups = []tls.CurveID{
+	tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024,
+	tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521,
+}
 
 // curveOf is the classic half of each hybrid.
 var curveOf = map[tls.CurveID]tls.CurveID{
@@ -184,8 +186,10 @@ func TestClientAuth(t *testing.T) {
 		cert := certs[kind]
 		list = append(list, shown{string(kind), &cert})
 	}
-	for _, policy := range []tls.ClientAuthType{tls.NoClientCert, tls.RequestClientCert, tls.RequireAnyClientCert,
-		tls.VerifyClientCertIfGiven, tls.RequireAndVerifyClientCert} {
+	for _, policy := range []tls.ClientAuthType{
+		tls.NoClientCert, tls.RequestClientCert, tls.RequireAnyClientCert,
+		tls.VerifyClientCertIfGiven, tls.RequireAndVerifyClientCert,
+	} {
 		for _, show := range list {
 			eachVersion(t, fmt.Sprintf("%v/%s", policy, show.name), func(t *testing.T, r role, v uint16) {
 				c, s := pin(v, clientConfig()), serverConfig(pki.RSA)
