@@ -198,7 +198,8 @@ func TestALPN(t *testing.T) {
 		{"server-chooses", []string{"h2", "http/1.1"}, []string{"http/1.1", "h2"}, "http/1.1", false},
 		{"client-only", []string{"h2"}, nil, "", false},
 		{"server-only", nil, []string{"h2"}, "", false},
-		{"disjoint", []string{"h2"}, []string{"http/1.1"}, "", true},
+		{"disjoint", []string{"h2"}, []string{"other"}, "", true},
+		{"h2-server", []string{"http/1.1"}, []string{"h2"}, "", false}, // as if there were no ALPN
 	} {
 		eachVersion(t, test.name, func(t *testing.T, r role, v uint16) {
 			c, s := pin(v, clientConfig()), serverConfig(pki.P256)
