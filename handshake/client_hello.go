@@ -168,7 +168,8 @@ func (c *clientHandshake) chooseSessionID(m *clientHello) error {
 func (c *clientHandshake) resumable(version uint16) *session.State {
 	s := c.cfg.Session
 	if s == nil || s.Version != version || !c.cfg.allows(version) ||
-		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || c.cfg.PSKOnly || len(s.Ticket) > maxTicketLen {
+		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || c.cfg.PSKOnly ||
+		len(s.Ticket) > maxTicketLen || len(s.SessionID) > 32 {
 		return nil
 	}
 	suite := keyschedule.SuiteByID(s.CipherSuite)

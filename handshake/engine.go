@@ -82,9 +82,10 @@ func (e *Engine) handle(level Level, b []byte) error {
 	}
 	e.in.add(b)
 	for {
-		// A type that is not legal here is refused by its first byte, before
-		// anything of it is kept.
+		// A type that is not legal here is refused by its first byte, and
+		// nothing of it is kept.
 		if typ, ok := e.in.peek(); ok && transition(e.state, typ) == nil {
+			e.in.buf = nil
 			return e.unexpected(typ)
 		}
 		m, ok, err := e.in.next()
