@@ -64,7 +64,8 @@ type InstallRead struct {
 }
 
 // InstallWrite hands out the keys for what is sent from here on; see
-// [InstallRead].
+// [InstallRead]. Keys and Secret are nil where a client whose early data met a
+// HelloRetryRequest goes back to cleartext.
 type InstallWrite struct {
 	Level  Level
 	Keys   *keyschedule.TrafficKeys

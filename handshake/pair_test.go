@@ -121,8 +121,6 @@ func (f *fakeTickets) Get(_ context.Context, id []byte) (*session.State, error) 
 	return nil, nil
 }
 
-func (f *fakeTickets) Delete(_ context.Context, id []byte) { delete(f.ids, string(id)) }
-
 // side is an engine with what its events did.
 type side struct {
 	*Engine

@@ -7,7 +7,8 @@ import (
 	"github.com/go-handoff/tls/keyschedule"
 )
 
-// The types below are proofs: each is made by one function that verifies
+// The types below are proofs: only the functions in this file, and
+// reassembler.aligned, make values of them, each after it has verified
 // something, and what depends on the verification demands the value. Leaving
 // out a verification does not compile, or where a proof is kept between two
 // messages, its zero value is refused.
