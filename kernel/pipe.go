@@ -1,0 +1,26 @@
+package kernel
+
+import "errors"
+
+// ErrControlRecord says that the next record is not application data and cannot
+// be spliced: it is to be had from [Socket.Receive].
+var ErrControlRecord = errors.New("kernel tls: next record is not application data")
+
+// splicer is a System that can move what it receives into a pipe.
+type splicer interface {
+	spliceTo(p *Pipe, n int) (int, error)
+}
+
+// SpliceTo moves at most n bytes of application data of the next record into
+// p, which must be empty, without a copy in user space. It waits until there is
+// something. At the end of the stream it fails with io.EOF, before a record that is not
+// application data with [ErrControlRecord], and otherwise as Receive does.
+//
+// A kernel whose [Report] has no SpliceRX loses bytes here.
+func (s *Socket) SpliceTo(p *Pipe, n int) (int, error) {
+	sys, ok := s.sys.(splicer)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	return sys.spliceTo(p, n)
+}

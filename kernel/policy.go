@@ -1,0 +1,64 @@
+package kernel
+
+// Policy says what of a connection the kernel shall do, and when. Its zero value
+// is the default: send through the kernel where that works, and receive in user
+// space.
+type Policy struct {
+	// TX and RX are about the sending and the receiving direction. The default
+	// is Auto for TX and Off for RX.
+	TX, RX Mode
+	// MoveTX and MoveRX say when a direction moves.
+	MoveTX, MoveRX When
+	// NoRekey says what to do with TLS 1.3 where the kernel cannot change keys:
+	// Linux before 6.14, and FreeBSD.
+	NoRekey NoRekey
+}
+
+// Mode says whether a direction shall move to the kernel.
+type Mode uint8
+
+// The modes.
+const (
+	ModeDefault Mode = iota
+	Off              // stay in user space
+	Auto             // move if the kernel takes the keys
+	Require          // fail if the kernel does not take them
+)
+
+// When says when a direction moves to the kernel. Short connections lose by
+// the system calls that the move costs.
+type When int64
+
+const (
+	// WhenDefault leaves it to the connection.
+	WhenDefault When = 0
+	// AtOnce moves when the handshake is complete.
+	AtOnce When = -1
+	// AtTransfer moves when a whole file or stream is to be carried: at the
+	// first ReadFrom for the sending direction, at the first WriteTo for the
+	// receiving one.
+	AtTransfer When = -2
+)
+
+// AfterBytes moves once n bytes of application data went in the direction.
+func AfterBytes(n int64) When {
+	if n <= 0 {
+		return AtOnce
+	}
+	return When(n)
+}
+
+// NoRekey says what to do with TLS 1.3 where the kernel cannot change keys.
+type NoRekey uint8
+
+const (
+	// NoRekeyDefault is NoRekeyClose for the sending direction and NoRekeyStay
+	// for the receiving one.
+	NoRekeyDefault NoRekey = iota
+	// NoRekeyClose moves to the kernel all the same. A connection that comes to
+	// need new keys, at its key's limit or because the peer wants them, is
+	// closed then.
+	NoRekeyClose
+	// NoRekeyStay stays in user space.
+	NoRekeyStay
+)
