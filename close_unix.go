@@ -25,11 +25,14 @@ func discardUnread(conn net.Conn) {
 	}
 	buf := getBuffer(recordBufferLen)
 	defer buf.put()
+	// Where the kernel has the keys, it gives away no record but data unless
+	// there is room for its type.
+	var oob [64]byte
 	// Control, unlike Read, does not wait for somebody else's Read.
 	_ = raw.Control(func(fd uintptr) {
 		for taken := 0; taken < maxUnread; {
 			// Somebody may have made the descriptor blocking, as File does.
-			n, _, err := unix.Recvfrom(int(fd), buf.b, unix.MSG_DONTWAIT)
+			n, _, _, _, err := unix.Recvmsg(int(fd), buf.b, oob[:], unix.MSG_DONTWAIT)
 			if n <= 0 || err != nil {
 				return
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/redact"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/session"
 )
@@ -164,6 +165,10 @@ type Config struct {
 	// Provider makes the ephemeral keys of the key exchange; nil means
 	// handshake.DefaultProvider.
 	Provider handshake.Provider
+	// Kernel says which directions of a connection over TCP the kernel takes
+	// over, and when. By default it sends, from the first large ReadFrom on, and
+	// does not receive. Conn.Offload says what became of it.
+	Kernel kernel.Policy
 
 	mutex       sync.RWMutex     // protects the two below
 	ticketKeys  *session.KeyRing // keys that were set, nil for none
@@ -228,6 +233,7 @@ func (c *Config) Clone() *Config {
 		CompressCertificates:                c.CompressCertificates,
 		RecordPadding:                       c.RecordPadding,
 		Provider:                            c.Provider,
+		Kernel:                              c.Kernel,
 		ticketKeys:                          c.ticketKeys,
 		rotating:                            c.rotating,
 		recordLimit:                         c.recordLimit,

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/session"
 )
@@ -68,6 +69,8 @@ func fill(t *testing.T, p any) {
 			if f.IsNil() {
 				t.Fatalf("nothing to put into %s", field.Name)
 			}
+		case reflect.Struct:
+			f.Set(reflect.ValueOf(kernel.Policy{TX: kernel.Off}))
 		default:
 			t.Fatalf("%s has kind %v", field.Name, f.Kind())
 		}

@@ -31,6 +31,7 @@ type Conn struct {
 
 	conn net.Conn
 	role role
+	sock socket // what the kernel's side needs, once a direction moves there
 	// exact is for connections whose reading side a kernel could take over: then
 	// no more is read than is needed, while handshaking.
 	exact bool
@@ -87,7 +88,7 @@ const (
 
 func newConn(conn net.Conn, config *Config, r role) *Conn {
 	c := &Conn{conn: conn, config: config, role: r}
-	_, c.exact = conn.(*net.TCPConn)
+	c.exact = canMove(conn)
 	_, unix := conn.(*net.UnixConn)
 	c.prompt = c.exact || unix
 	c.in.init(c.exact)
@@ -129,13 +130,15 @@ func (c *Conn) writeDeadline() time.Time {
 // breaks this one.
 func (c *Conn) NetConn() net.Conn { return c.conn }
 
-// SyscallConn returns [ErrUserSpace] while records are protected in user space:
-// what is written to the socket then is no record. After [Conn.ExportKeys] it
-// returns the raw connection, if there is one.
+// SyscallConn returns [ErrUserSpace] while the records of either direction are
+// protected in user space: what is written to the socket then is no record.
+// Where the kernel has both, or after [Conn.ExportKeys], it returns the raw
+// connection, if there is one. What reads from it in kernel mode must expect
+// records of other types than data.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	c.out.Lock()
-	defer c.unlockOut()
-	if !errors.Is(c.out.err, ErrKeysExported) {
+	offload := c.Offload()
+	inKernel := offload.TX.Where != UserSpace && offload.RX.Where != UserSpace
+	if !inKernel && !c.exported.Load() {
 		return nil, ErrUserSpace
 	}
 	sc, ok := c.conn.(syscall.Conn)
@@ -216,7 +219,8 @@ func (c *Conn) CloseWrite() error {
 
 // Close closes the connection, after sending close_notify if the handshake is
 // complete and nobody is writing. It ends a Read or Write that is in progress,
-// and overwrites the keys.
+// and overwrites the keys. Where the kernel has the sending side, it also waits
+// until the peer's TCP has everything, for 5 seconds at most.
 func (c *Conn) Close() error {
 	writing, first := c.markClosed()
 	if !first {
@@ -234,7 +238,13 @@ func (c *Conn) Close() error {
 		_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
 		c.out.Lock()
 		err, _ := c.closeNotify()
+		sock := c.out.kernel
 		c.unlockOut()
+		if sock != nil && err == nil {
+			// The kernel drops records that it has not sent when the last
+			// descriptor goes, though it has accepted them.
+			_ = sock.Drain(time.Now().Add(alertTimeout))
+		}
 		if err != nil {
 			alertErr = fmt.Errorf("tls: failed to send closeNotify alert (but connection was closed anyway): %w", err)
 		}

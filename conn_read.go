@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/record"
 )
@@ -20,6 +21,9 @@ import (
 //	Conn.open        unprotected, into the caller's slice where that is long enough
 //	Conn.advance     acts on one record
 //	Conn.Read        application data
+//
+// Where the kernel has the keys, advanceKernel (kernel_read.go) is in place of
+// the first three.
 
 // Read reads application data. It handshakes first if that was not done. After
 // a close_notify of the peer it returns io.EOF; where the connection ended
@@ -62,36 +66,6 @@ func (c *Conn) readMore(b []byte, n int) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes all that arrives to w, from the buffer it was decrypted in,
-// until the connection ends. Until it returns, Read waits.
-func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
-	if err := c.Handshake(); err != nil {
-		return 0, err
-	}
-	c.in.Lock()
-	defer c.unlockIn()
-	defer c.in.release()
-	for {
-		for len(c.in.plain) == 0 {
-			switch _, err := c.advance(nil); {
-			case err == io.EOF:
-				return n, nil
-			case err != nil:
-				return n, err
-			}
-		}
-		m, err := w.Write(c.in.plain)
-		n += int64(m)
-		if m < len(c.in.plain) && err == nil {
-			err = io.ErrShortWrite
-		}
-		c.in.plain = c.in.plain[m:]
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
 const (
 	alertLevelWarning byte = 1
 	alertLevelFatal   byte = 2
@@ -111,6 +85,14 @@ func (c *Conn) advance(dst []byte) (int, error) {
 	if c.in.err != nil {
 		return 0, c.in.err
 	}
+	if c.in.moveDue() {
+		if err := c.moveRX(); err != nil {
+			return 0, err
+		}
+	}
+	if c.in.kernel != nil {
+		return c.advanceKernel(dst)
+	}
 	rec, err := c.in.record(c.conn)
 	if err != nil {
 		return 0, c.readError(err)
@@ -119,6 +101,11 @@ func (c *Conn) advance(dst []byte) (int, error) {
 	if err != nil {
 		return 0, c.fail(err)
 	}
+	return c.act(dst, typ, content)
+}
+
+// act acts on the content of a record, whose beginning may be in dst already.
+func (c *Conn) act(dst []byte, typ record.ContentType, content []byte) (_ int, err error) {
 	switch typ {
 	case record.ApplicationData:
 		return c.takeData(dst, content)
@@ -203,6 +190,7 @@ func (c *Conn) takeData(dst, content []byte) (int, error) {
 	}
 	n := copy(dst, content)
 	c.in.plain = content[n:]
+	c.in.read += int64(len(content))
 	return n, nil
 }
 
@@ -264,6 +252,13 @@ type inbound struct {
 	secret *keyschedule.TrafficSecret
 	suite  *keyschedule.Suite // of the keys, nil without
 
+	kernel  *kernel.Socket // instead of opener, once it has the keys
+	broken  error          // why the kernel did not take the next keys
+	control []byte         // the beginning of a record that is not data
+	plan    plan
+	read    int64 // application data
+	place   place
+
 	// head holds the beginning of a record while there is no buffer. Bytes r to
 	// w of buf were received and not looked at yet.
 	head  [record.HeaderLen]byte
@@ -282,11 +277,17 @@ type inbound struct {
 
 func (h *inbound) init(exact bool) {
 	h.opener, h.exact = new(record.Opener), exact
+	h.plan.settled = true // until the handshake is complete
 }
 
 // install changes keys. What is in the buffer was protected with the new ones.
 func (h *inbound) install(ev handshake.InstallRead) {
 	h.forget()
+	if h.kernel != nil {
+		h.secret = ev.Secret
+		h.broken = h.rekey(ev.Keys)
+		return
+	}
 	h.opener, h.level, h.secret, h.suite = record.NewOpener(ev.Keys), ev.Level, ev.Secret, ev.Keys.Suite
 }
 

@@ -598,7 +598,7 @@ func TestAccessors(t *testing.T) {
 	if d := conn.Details(); d.PeerSignatureScheme != ECDSAWithP256AndSHA256 || d.SignatureScheme != 0 || !d.ExtendedMasterSecret {
 		t.Errorf("Details: %+v", d)
 	}
-	if o := conn.Offload(); o.TX.Kernel || o.RX.Kernel || !strings.HasPrefix(o.TX.String(), "user space (") {
+	if o := conn.Offload(); o.TX.Where != UserSpace || o.RX.Where != UserSpace || !strings.HasPrefix(o.TX.String(), "user space (") {
 		t.Errorf("Offload: %v", o)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/record"
 )
@@ -18,10 +19,14 @@ import (
 //	Conn.writeBurst  what the engine has queued, then the burst, in one buffer
 //	outbound.seal*   records
 //	outbound.flush   one Write to the network
+//
+// Where the kernel has the keys, writeKernel (kernel_write.go) is in place of
+// all but the first.
 
 // Write writes application data. It handshakes first if that was not done.
-// After a timeout, or any other error, nothing more can be written: part of a
-// record may have been sent.
+// After an error nothing more can be written: part of a record may have been
+// sent. A timeout is such an error in user space; where the kernel has the
+// sending side, the result says how much it has taken, and one can go on.
 func (c *Conn) Write(b []byte) (int, error) {
 	if err := c.enterWrite(); err != nil {
 		return 0, err
@@ -34,7 +39,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	defer c.unlockOut()
 	n := 0
 	for n < len(b) {
-		m, err := c.writeBurst(b[n:])
+		m, err := c.writeSome(b[n:])
 		if n += m; err != nil {
 			return n, err
 		}
@@ -42,30 +47,20 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return n, c.out.err
 }
 
-// ReadFrom writes all that r has. It is how io.Copy writes to a Conn.
-func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
-	if err := c.Handshake(); err != nil {
-		return 0, err
-	}
-	buf := getBuffer(burstBufferLen)
-	defer buf.put()
-	room := buf.b[:burstRecords*record.MaxPlaintext]
-	for {
-		m, readErr := r.Read(room)
-		if m > 0 {
-			written, err := c.Write(room[:m])
-			n += int64(written)
-			if err != nil {
-				return n, err
-			}
-		}
-		if readErr == io.EOF {
-			return n, nil
-		}
-		if readErr != nil {
-			return n, readErr
+// writeSome writes some of b, by whoever has the keys. out is held.
+func (c *Conn) writeSome(b []byte) (n int, err error) {
+	if c.out.moveDue() {
+		if err := c.moveTX(); err != nil {
+			return 0, err
 		}
 	}
+	if c.out.kernel != nil {
+		n, err = c.writeKernel(b)
+	} else {
+		n, err = c.writeBurst(b)
+	}
+	c.out.written += int64(n)
+	return n, err
 }
 
 // KeyUpdate changes the keys of both directions (RFC 9846, section 4.7.3): ours
@@ -86,6 +81,9 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 	}
 	if c.exported.Load() {
 		return ErrKeysExported
+	}
+	if c.stuckTX() {
+		return ErrNoRekey
 	}
 	if err := c.step(c.engine.RequestKeyUpdate); err != nil {
 		return newLocalError(err)
@@ -120,6 +118,9 @@ func (c *Conn) closeNotify() (sendErr, earlier error) {
 		_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
 		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: errShutdown})
 		c.out.closeErr = c.writeQueued(c.takeQueue())
+		if c.out.closeErr != nil {
+			c.out.stop(c.out.closeErr)
+		}
 		_ = c.conn.SetWriteDeadline(time.Now())
 	}
 	return c.out.closeErr, nil
@@ -170,7 +171,12 @@ func (c *Conn) answerUpdate() {
 
 // updateKeys queues a KeyUpdate and our next keys. Where the engine refuses, the
 // connection has failed: the alert that says so is queued already, or is now.
+// Where the kernel cannot change keys, the sending side ends instead.
 func (c *Conn) updateKeys() {
+	if c.stuckTX() {
+		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: ErrNoRekey})
+		return
+	}
 	if err := c.step(c.engine.UpdateWriteKeys); err != nil {
 		e := newLocalError(err)
 		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelFatal, byte(e.alert)}, final: e})
@@ -208,6 +214,9 @@ func (c *Conn) takeUrgent() []outgoing {
 func (c *Conn) writeQueued(queue []outgoing) error {
 	if len(queue) == 0 {
 		return nil
+	}
+	if c.out.kernel != nil {
+		return c.sendKernel(queue)
 	}
 	buf := getBuffer(recordBufferLen)
 	defer buf.put()
@@ -272,6 +281,13 @@ type outbound struct {
 	sealer *record.Sealer
 	secret *keyschedule.TrafficSecret
 
+	kernel  *kernel.Socket // instead of sealer, once it has the keys
+	next    uint64         // about the number of the kernel's next record
+	limit   uint64         // how many records the kernel's key may protect in all
+	plan    plan
+	written int64 // application data
+	place   place
+
 	// Records begin small, so that the first ones arrive whole in one packet
 	// each, and grow.
 	fixedSize bool
@@ -293,6 +309,7 @@ const (
 
 func (o *outbound) init(r role) {
 	o.sealer = new(record.Sealer)
+	o.plan.settled = true // until the handshake is complete
 	if r == roleClient {
 		o.sealer.SetPlaintextVersion(helloVersion)
 	}
@@ -324,12 +341,17 @@ func (o *outbound) install(ev *handshake.InstallWrite, cfg *Config) {
 		o.sealer = new(record.Sealer)
 		return
 	}
-	o.sealer = record.NewSealer(ev.Keys, record.WithRand(cfg.rand()))
-	o.sealer.SetPadding(cfg.RecordPadding)
+	o.seal(ev.Keys, cfg)
 	if cfg.recordLimit > 0 && ev.Level == handshake.LevelApplication {
 		o.sealer.SetLimit(cfg.recordLimit)
 	}
 	o.fixedSize = cfg.DynamicRecordSizingDisabled
+}
+
+// seal makes keys those of the next records.
+func (o *outbound) seal(keys *keyschedule.TrafficKeys, cfg *Config) {
+	o.sealer = record.NewSealer(keys, record.WithRand(cfg.rand()))
+	o.sealer.SetPadding(cfg.RecordPadding)
 }
 
 // sealQueue applies queued effects in their order, appending records to dst.
@@ -395,6 +417,7 @@ func (o *outbound) flush(conn io.Writer, b []byte) error {
 		return err
 	}
 	o.sealer.SetPlaintextVersion(0)
+	o.place.left.Store(o.sealer.Remaining())
 	return nil
 }
 

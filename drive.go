@@ -48,7 +48,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 	c.engine.SetContext(context.Background())
 	c.storeSessions()
 	c.in.established()
-	return nil
+	return c.moveAtOnce()
 }
 
 // drive feeds records to the engine and sends what it wants sent, until the
@@ -151,6 +151,9 @@ func (c *Conn) takeHandshake(content []byte) error {
 	c.in.messages = true
 	level := c.in.level
 	err := c.step(func() error { return c.engine.Handle(level, content) })
+	if err == nil {
+		err = c.in.broken
+	}
 	if c.complete.Load() && err == nil {
 		c.storeSessions()
 	}

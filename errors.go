@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
 )
 
@@ -19,6 +20,15 @@ var (
 	// ErrRecordLimit means that the key of a TLS 1.2 connection is used up
 	// (RFC 9846, section 5.5): TLS 1.2 cannot change it, so the connection ends.
 	ErrRecordLimit = record.ErrLimit
+
+	// ErrNoRekey means that the kernel has a direction and cannot change its
+	// keys: Linux before 6.14, and FreeBSD. Such a connection ends, with
+	// close_notify, before its key is used up or when the peer asks for a new
+	// one, and [Conn.KeyUpdate] refuses.
+	ErrNoRekey = kernel.ErrNoRekey
+	// ErrInKernel is the answer of [Conn.ExportKeys] when the kernel has keys of
+	// the connection: it gives none back.
+	ErrInKernel = errors.New("tls: the kernel has keys of this connection")
 
 	errShutdown        = errors.New("tls: protocol is shutdown")
 	errEarlyCloseWrite = errors.New("tls: CloseWrite called before handshake complete")

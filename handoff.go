@@ -1,125 +1,262 @@
 package tls
 
 import (
-	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"sync"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
 )
 
-// ExportedKeys is what another record layer needs to go on with a connection
-// that [Conn.ExportKeys] has left. It does not print.
-type ExportedKeys struct {
-	guard
-
-	// Version and CipherSuite are those of the connection.
-	Version, CipherSuite uint16
-
-	// Read and Write protect what is received and what is sent. Seq in each is
-	// the number of the next record. They are the caller's to wipe.
-	Read, Write *keyschedule.TrafficKeys
-	// ReadSecret and WriteSecret are what the keys were derived from: with them
-	// the holder can follow and send KeyUpdates (RFC 9846, section 7.2). They
-	// are empty for TLS 1.2.
-	ReadSecret, WriteSecret *keyschedule.TrafficSecret
-
-	// Plaintext was received and decrypted, but not read. Ciphertext, which
-	// comes after it, was received and not decrypted: it begins with the header
-	// of record Read.Seq, and may end in the middle of a record.
-	Plaintext, Ciphertext []byte
-}
-
-// Wipe overwrites the keys and secrets.
-func (k *ExportedKeys) Wipe() {
-	k.Read.Wipe()
-	k.Write.Wipe()
-	k.ReadSecret.Wipe()
-	k.WriteSecret.Wipe()
-}
-
-// ExportKeys takes the keys out of the connection, with the numbers of the next
-// records, to protect records elsewhere. It handshakes first if that was not
-// done, and sends what is still to be sent, such as session tickets. It can be
-// called once: nothing can be read or written here afterwards ([ErrKeysExported]),
-// and Close closes the connection below without close_notify. Nobody may be
-// reading meanwhile ([ErrReadInProgress]).
+// Moving a direction to the kernel, and the plan when to. A direction tries
+// once: it moves, or stays in user space and says why.
 //
-// The holder of the keys also inherits what else comes in records: alerts,
-// KeyUpdates and session tickets (RFC 9846, sections 4.7 and 6).
-func (c *Conn) ExportKeys() (*ExportedKeys, error) {
-	if err := c.enterWrite(); err != nil {
-		return nil, err
+// The order is what keeps nonces and bytes in line. Sending: what is queued is
+// sent under our key, the Sealer gives its key up together with the number of
+// the next record, the kernel takes both. Receiving: what we have of the
+// peer's ciphertext is consumed to the end of its last record, nobody reads, no
+// handshake message is incomplete, and then the Opener's key goes.
+
+// plan says when a direction tries to move to the kernel.
+type plan struct {
+	mode    kernel.Mode // never ModeDefault
+	stay    bool        // in user space, if the kernel cannot change keys
+	after   int64       // bytes of application data; math.MaxInt64 for not by their number
+	settled bool        // it has moved, or will not
+}
+
+// planTX and planRX apply the defaults of a direction.
+func planTX(p *kernel.Policy) plan {
+	mode, when := p.TX, p.MoveTX
+	if mode == kernel.ModeDefault {
+		mode = kernel.Auto
 	}
-	defer c.leaveWrite()
-	if err := c.Handshake(); err != nil {
-		return nil, err
+	if when == kernel.WhenDefault {
+		when = kernel.AtTransfer
+		if mode == kernel.Require {
+			when = kernel.AtOnce
+		}
 	}
-	if !c.in.TryLock() {
-		return nil, ErrReadInProgress
+	return newPlan(mode, when, p.NoRekey == kernel.NoRekeyStay)
+}
+
+func planRX(p *kernel.Policy) plan {
+	mode, when := p.RX, p.MoveRX
+	if mode == kernel.ModeDefault {
+		mode = kernel.Off
 	}
-	defer c.unlockIn()
-	c.out.Lock()
-	defer c.unlockOut()
+	if when == kernel.WhenDefault {
+		when = kernel.AtOnce
+	}
+	stay := p.NoRekey == kernel.NoRekeyStay || p.NoRekey == kernel.NoRekeyDefault && mode == kernel.Auto
+	return newPlan(mode, when, stay)
+}
+
+func newPlan(mode kernel.Mode, when kernel.When, stay bool) plan {
+	p := plan{mode: mode, stay: stay, after: int64(when), settled: mode == kernel.Off}
+	switch when {
+	case kernel.AtOnce:
+		p.after = 0
+	case kernel.AtTransfer:
+		p.after = math.MaxInt64
+	}
+	return p
+}
+
+// atTransfer reports whether a file or stream is what the direction waits for.
+func (p plan) atTransfer() bool { return p.mode != kernel.Off && p.after == math.MaxInt64 }
+
+// String says why a direction that keeps to p is in user space.
+func (p plan) String() string {
 	switch {
-	case c.in.err != nil:
-		return nil, c.in.err
+	case p.mode == kernel.Off:
+		return "Config.Kernel does not want it in the kernel"
+	case p.after == 0:
+		return "not yet moved to the kernel"
+	case p.after == math.MaxInt64:
+		return "moves to the kernel with the first large transfer"
+	}
+	return fmt.Sprintf("moves to the kernel after %d bytes", p.after)
+}
+
+// socket is the kernel's side of a connection, made when it is first needed.
+type socket struct {
+	mutex sync.Mutex
+	sock  *kernel.Socket
+}
+
+func (s *socket) open(conn net.Conn) (*kernel.Socket, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.sock == nil {
+		sock, err := kernel.Open(conn)
+		if err != nil {
+			return nil, err
+		}
+		s.sock = sock
+	}
+	return s.sock, nil
+}
+
+// device reports which directions a network device has.
+func (s *socket) device() (tx, rx bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.sock == nil || !s.sock.TX() && !s.sock.RX() {
+		return false, false
+	}
+	return s.sock.Device()
+}
+
+// canMove reports whether conn may be one that a kernel can take over.
+func canMove(conn net.Conn) bool {
+	switch conn.(type) {
+	case *net.TCPConn, interface{ KernelTLS() kernel.System }:
+		return true
+	}
+	return false
+}
+
+// moveAtOnce moves the directions that are to move right after the handshake.
+// handshakeMutex and in are held.
+func (c *Conn) moveAtOnce() error {
+	c.in.plan, c.out.plan = planRX(&c.config.Kernel), planTX(&c.config.Kernel)
+	c.out.Lock()
+	c.out.place.left.Store(c.out.sealer.Remaining())
+	var err error
+	if c.out.moveDue() {
+		err = c.moveTX()
+	}
+	c.out.Unlock()
+	if err == nil && c.in.moveDue() {
+		err = c.moveRX()
+	}
+	if err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+func (o *outbound) moveDue() bool { return !o.plan.settled && o.written >= o.plan.after }
+
+func (h *inbound) moveDue() bool { return !h.plan.settled && h.read >= h.plan.after }
+
+// unfit returns why the kernel is not asked for a direction, if that is so.
+func (c *Conn) unfit(sock *kernel.Socket, can kernel.Support, p plan) error {
+	tls13 := c.engine.State().Version == keyschedule.VersionTLS13
+	switch rekey := sock.Report().Rekey; {
+	case !can.OK:
+		return &kernel.Refusal{Op: "probe", Reason: can.Reason}
+	case tls13 && p.stay && !rekey.OK:
+		return &kernel.Refusal{Op: "probe", Reason: "Config.Kernel wants new keys to be possible: " + rekey.Reason}
+	}
+	return nil
+}
+
+// stuckTX reports whether the kernel sends and cannot change keys.
+func (c *Conn) stuckTX() bool {
+	return c.out.place.moved.Load() && !c.sock.sock.Report().Rekey.OK
+}
+
+// moveTX tries to move the sending side. An error is final. out is held, and
+// the handshake is complete.
+func (c *Conn) moveTX() error {
+	c.out.plan.settled = true
+	err := c.tryMoveTX()
+	switch {
+	case err == nil:
+		return nil
 	case c.out.err != nil:
-		return nil, c.out.err
-	case !c.engine.ReadAligned():
-		return nil, newLocalError(alert.Errorf(alert.InternalError, "keys cannot be exported within a handshake message"))
+		return c.out.err
 	}
-	if err := c.sendLocked(); err != nil {
-		return nil, err
+	c.out.place.refuse(reasonOf(err))
+	if c.out.plan.mode == kernel.Require {
+		return c.out.stop(required(err))
 	}
-	keys := c.takeKeys()
-	c.exported.Store(true)
-	c.in.stop(ErrKeysExported)
-	c.out.stop(ErrKeysExported)
-	c.wipeEngine()
-	return keys, nil
+	return nil
 }
 
-// takeKeys moves the keys out of both sides. in and out are held.
-func (c *Conn) takeKeys() *ExportedKeys {
-	suite := c.engine.State().Suite
-	keys := &ExportedKeys{
-		Version:     suite.Version,
-		CipherSuite: suite.ID,
-		Read:        c.in.opener.Release(),
-		Write:       c.out.sealer.Release(),
-		ReadSecret:  c.in.secret,
-		WriteSecret: c.out.secret,
-		Plaintext:   bytes.Clone(c.in.plain),
-		Ciphertext:  bytes.Clone(c.in.bytes()),
+func (c *Conn) tryMoveTX() error {
+	if c.config.RecordPadding != nil {
+		return &kernel.Refusal{Op: "probe", Reason: "Config.RecordPadding is set, and the kernel does not pad"}
 	}
-	c.in.secret, c.out.secret = nil, nil
-	return keys
+	sock, err := c.sock.open(c.conn)
+	if err != nil {
+		return err
+	}
+	if err := c.unfit(sock, sock.Report().TX(c.engine.State().Suite), c.out.plan); err != nil {
+		return err
+	}
+	c.answerUpdate()
+	if err := c.writeQueued(c.takeQueue()); err != nil || c.out.err != nil {
+		return errors.Join(err, c.out.err)
+	}
+	limit := c.out.sealer.Seq() + c.out.sealer.Remaining()
+	keys := c.out.sealer.Release()
+	next := keys.Seq
+	if err := sock.InstallTX(keys); err != nil {
+		c.out.seal(keys, c.config)
+		c.out.sealer.SetLimit(limit)
+		return err
+	}
+	c.out.kernel, c.out.next, c.out.limit = sock, next, limit
+	c.out.place.enterKernel(next)
+	return nil
 }
 
-// Offload says what protects the records of each direction.
-type Offload struct{ TX, RX DirectionOffload }
-
-// DirectionOffload is one direction of [Offload].
-type DirectionOffload struct {
-	// Kernel is true if the kernel protects the records, false if we do.
-	Kernel bool
-	// Reason says why, in words.
-	Reason string
+// moveRX tries to move the receiving side. If we hold ciphertext, it only sees
+// to it that no more is read than the record it belongs to; then it is called
+// again. An error is final. in is held, and the handshake is complete.
+func (c *Conn) moveRX() error {
+	c.in.exact = true
+	if len(c.in.bytes()) > 0 || !c.engine.ReadAligned() {
+		return nil
+	}
+	c.in.plan.settled = true
+	err := c.tryMoveRX()
+	if err == nil {
+		return nil
+	}
+	c.in.exact = false
+	c.in.place.refuse(reasonOf(err))
+	if c.in.plan.mode == kernel.Require {
+		return c.fail(required(err))
+	}
+	return nil
 }
 
-func (d DirectionOffload) String() string {
-	if d.Kernel {
-		return "kernel (" + d.Reason + ")"
+func (c *Conn) tryMoveRX() error {
+	sock, err := c.sock.open(c.conn)
+	if err != nil {
+		return err
 	}
-	return "user space (" + d.Reason + ")"
+	if err := c.unfit(sock, sock.Report().RX(c.engine.State().Suite), c.in.plan); err != nil {
+		return err
+	}
+	keys := c.in.opener.Release()
+	next := keys.Seq
+	if err := sock.InstallRX(keys); err != nil {
+		c.in.reopen(keys)
+		return err
+	}
+	c.in.kernel = sock
+	c.in.place.enterKernel(next)
+	return nil
 }
 
-// Offload returns where the connection's records are protected. In this
-// version that is always in user space.
-func (c *Conn) Offload() Offload {
-	d := DirectionOffload{Reason: "kernel TLS is not part of this build"}
-	if c.exported.Load() {
-		d.Reason = "by whoever has the exported keys"
+// reasonOf returns why the kernel did not take a direction, in words.
+func reasonOf(err error) string {
+	if r := (*kernel.Refusal)(nil); errors.As(err, &r) {
+		return r.Reason
 	}
-	return Offload{TX: d, RX: d}
+	return err.Error()
+}
+
+// required makes a refusal the end of the connection.
+func required(err error) error {
+	return alert.Errorf(alert.InternalError, "the kernel was required to take the connection over: %w", err)
 }

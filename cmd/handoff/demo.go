@@ -175,7 +175,7 @@ func report(w io.Writer, transfers []transfer) error {
 	fmt.Fprintln(t, "  #\tbytes\tSHA-256\tserver sends\tclient receives\tclient sends\tserver receives")
 	for i, tr := range transfers {
 		fmt.Fprintf(t, "  %d\t%d\tmatches\t%s\t%s\t%s\t%s\n", i+1, tr.bytes,
-			place(tr.server.TX), place(tr.client.RX), place(tr.client.TX), place(tr.server.RX))
+			tr.server.TX.Where, tr.client.RX.Where, tr.client.TX.Where, tr.server.RX.Where)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -194,19 +194,12 @@ func reportReasons(w io.Writer, transfers []transfer) error {
 				continue
 			}
 			seen[o] = true
-			if _, err := fmt.Fprintf(w, "  %s: %s\n", place(o), o.Reason); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s: %s\n", o.Where, o.Reason); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-func place(o tls.DirectionOffload) string {
-	if o.Kernel {
-		return "kernel"
-	}
-	return "user space"
 }
 
 func handshakeKind(resumed bool) string {

@@ -1,0 +1,175 @@
+package tls
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/record"
+)
+
+// Sending where the kernel has the keys. What is written to the socket becomes
+// records there: of application data as they come, of other types by sendmsg.
+// The kernel counts no records against the key's limit, so we do: exactly
+// for what we write, and by asking the kernel after transfers.
+//
+// A write that times out has been taken up to a record's end or will be
+// completed by what is sent next, so unlike in user space one can go on.
+
+// writeKernel writes some of b, and first what is queued. out is held.
+func (c *Conn) writeKernel(b []byte) (int, error) {
+	room, err := c.kernelRoom()
+	if err != nil {
+		return 0, err
+	}
+	if room*record.MaxPlaintext < uint64(len(b)) {
+		b = b[:room*record.MaxPlaintext]
+	}
+	n, err := c.conn.Write(b)
+	c.out.count((n + record.MaxPlaintext - 1) / record.MaxPlaintext)
+	return n, c.kernelError(err)
+}
+
+// kernelRoom sends what is queued, changes keys if that is due, and returns how
+// many records of application data may be sent: one at least. out is held.
+func (c *Conn) kernelRoom() (uint64, error) {
+	if c.out.err != nil {
+		return 0, c.out.err
+	}
+	c.answerUpdate()
+	if err := c.sendKernel(c.takeQueue()); err != nil {
+		return 0, err
+	}
+	if c.out.err == nil && c.out.kernelRoom() == 0 {
+		c.updateKeys()
+		if err := c.sendKernel(c.takeQueue()); err != nil {
+			return 0, err
+		}
+	}
+	if c.out.err != nil {
+		return 0, c.out.err
+	}
+	return max(1, c.out.kernelRoom()), nil
+}
+
+// sendKernel applies queued effects in their order. What a timeout keeps from
+// being sent is queued again, in front. out is held.
+func (c *Conn) sendKernel(queue []outgoing) error {
+	for i := range queue {
+		if err := c.applyKernel(&queue[i]); err != nil {
+			if c.out.err == nil {
+				c.requeue(queue[i:])
+				return err
+			}
+			for j := range queue[i:] {
+				queue[i+j].drop()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Conn) applyKernel(q *outgoing) error {
+	switch {
+	case c.out.err != nil:
+		q.drop()
+		return nil
+	case q.install != nil:
+		if err := c.out.rekey(q.install); err != nil {
+			return c.out.stop(newLocalError(err))
+		}
+	case q.body != nil:
+		if err := c.sendControl(q); err != nil {
+			return err
+		}
+	}
+	if q.final != nil {
+		c.out.stop(q.final)
+	}
+	return nil
+}
+
+// sendControl sends records that are not application data, and takes off q what
+// was sent.
+func (c *Conn) sendControl(q *outgoing) error {
+	for len(q.body) > 0 {
+		n := min(len(q.body), record.MaxPlaintext)
+		if err := c.out.kernel.SendControl(byte(q.typ), q.body[:n]); err != nil {
+			return c.kernelError(c.opError("write", err))
+		}
+		c.out.count(1)
+		q.body = q.body[n:]
+	}
+	return nil
+}
+
+// requeue puts back what was taken off the queue and not done.
+func (c *Conn) requeue(queue []outgoing) {
+	c.queueMutex.Lock()
+	c.queue = append(queue[:len(queue):len(queue)], c.queue...)
+	c.queueMutex.Unlock()
+}
+
+// kernelError returns an error of sending as the application gets it, and ends
+// the sending side if it is no timeout.
+func (c *Conn) kernelError(err error) error {
+	switch e := net.Error(nil); {
+	case err == nil:
+		return nil
+	case errors.As(err, &e) && e.Timeout():
+		return err
+	case errors.Is(err, syscall.EBADMSG):
+		// Receiving has failed, and the kernel says so here too. The alert that
+		// the reader sends must still find this side open.
+		return err
+	}
+	return c.out.stop(permanent(err))
+}
+
+// count notes that n records were sent.
+func (o *outbound) count(n int) {
+	o.next += uint64(n)
+	o.place.left.Store(o.kernelLeft())
+}
+
+// recount asks the kernel how many records there were. n bytes were sent since
+// it was last asked; where it does not say, they are taken to be in records of
+// a page each.
+func (o *outbound) recount(n int64) {
+	const page = 4096
+	if next, err := o.kernel.NextTX(); err == nil {
+		o.next = next
+		o.count(0)
+		return
+	}
+	o.count(int(n/page) + 1)
+}
+
+// kernelLeft returns how many records the kernel's key allows for.
+func (o *outbound) kernelLeft() uint64 { return o.limit - min(o.limit, o.next) }
+
+// kernelRoom returns how many of them are for application data. Where the limit
+// is large, more are kept back than [reserve]: a transfer whose pages are not
+// full makes more records than its bytes say.
+func (o *outbound) kernelRoom() uint64 {
+	const margin = 1 << 14
+	left := o.kernelLeft()
+	return left - min(left, reserve+min(margin, o.limit/16))
+}
+
+// rekey gives the kernel the keys that follow a KeyUpdate.
+func (o *outbound) rekey(ev *handshake.InstallWrite) error {
+	if o.secret != nil {
+		o.secret.Wipe()
+	}
+	o.secret = ev.Secret
+	if err := o.kernel.RekeyTX(ev.Keys); err != nil {
+		return err
+	}
+	o.next = 0
+	o.place.rekeys.Add(1)
+	o.count(0)
+	return nil
+}
