@@ -127,5 +127,11 @@ func (e *Exporter12) Export(label string, context []byte, n int) ([]byte, error)
 	return out, nil
 }
 
+// Parts returns what [MasterSecret.Exporter] made the exporter of. The secret
+// aliases e.
+func (e *Exporter12) Parts() (master *MasterSecret, clientRandom, serverRandom [32]byte) {
+	return &e.master, e.clientRandom, e.serverRandom
+}
+
 // Wipe overwrites the exporter's secret.
 func (e *Exporter12) Wipe() { e.master.Wipe() }

@@ -143,6 +143,12 @@ type Exporter struct {
 	secret Secret
 }
 
+// NewExporter returns the exporter with a secret that was taken from another one
+// by [Exporter.Secret], of which it keeps a copy.
+func NewExporter(h Hash, secret *Secret) *Exporter {
+	return &Exporter{h: h, secret: *secret}
+}
+
 var errExportLength = errors.New("tls: too much keying material asked for")
 
 // Export returns n bytes of keying material bound to label and context.
