@@ -12,3 +12,7 @@ var (
 	errBusy        = errors.New("resource busy")
 	errAlready     = errors.New("operation already in progress")
 )
+
+func refuse(_ Rules, op string, err error) *Refusal {
+	return &Refusal{Op: op, Reason: err.Error(), Err: err}
+}

@@ -1,6 +1,9 @@
 package kernel
 
-import "errors"
+import (
+	"errors"
+	"io"
+)
 
 // ErrControlRecord says that the next record is not application data and cannot
 // be spliced: it is to be had from [Socket.Receive].
@@ -22,5 +25,17 @@ func (s *Socket) SpliceTo(p *Pipe, n int) (int, error) {
 	if !ok {
 		return 0, errors.ErrUnsupported
 	}
-	return sys.spliceTo(p, n)
+	if s.err != nil {
+		return 0, s.err
+	}
+	moved, err := sys.spliceTo(p, n)
+	if errors.Is(err, ErrKeyExpired) {
+		if err = s.sys.RefreshRX(); err == nil {
+			moved, err = sys.spliceTo(p, n)
+		}
+	}
+	if err == nil || err == io.EOF || err == ErrControlRecord {
+		return moved, err
+	}
+	return 0, s.receiveError("splice", err)
 }

@@ -205,7 +205,7 @@ func (s *Socket) Receive(p []byte) (typ byte, n int, more bool, err error) {
 		r, err = s.receiveRefreshed(p)
 	}
 	if err != nil {
-		return 0, 0, false, s.receiveError(err)
+		return 0, 0, false, s.receiveError("recvmsg", err)
 	}
 	return s.received(r)
 }
@@ -238,9 +238,9 @@ func (s *Socket) received(r Received) (typ byte, n int, more bool, err error) {
 	return s.typ, r.N, s.inside, nil
 }
 
-// receiveError judges an error of recvmsg. What says that the stream is broken
+// receiveError judges an error of the system call of that name. What says that the stream is broken
 // stays: Linux reports some of these once, and then waits for ever.
-func (s *Socket) receiveError(err error) error {
+func (s *Socket) receiveError(call string, err error) error {
 	switch {
 	case errors.Is(err, ErrKeyExpired):
 		s.err = alert.Errorf(alert.UnexpectedMessage, "kernel waits for new keys and there are none: %w", err)
@@ -251,7 +251,7 @@ func (s *Socket) receiveError(err error) error {
 	case errors.Is(err, errInvalid):
 		s.err = alert.Errorf(alert.ProtocolVersion, "record with a version that is not the connection's: %w", err)
 	default:
-		return os.NewSyscallError("recvmsg", err)
+		return os.NewSyscallError(call, err)
 	}
 	return s.err
 }

@@ -1,0 +1,6 @@
+package kernel
+
+// Device implements [System].
+func (s *linuxSocket) Device() (tx, rx bool) { return false, false }
+
+func deviceOffload() Support { return Support{} }

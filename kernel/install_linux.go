@@ -1,0 +1,228 @@
+package kernel
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-handoff/tls/keyschedule"
+)
+
+// Options of level SOL_TLS, from linux/tls.h.
+const (
+	optTX           = 1
+	optRX           = 2
+	optExpectNoPad  = 4
+	optTXMaxPayload = 5
+)
+
+const ulpName = "tls"
+
+// linuxSocket is the System of a TCP socket on Linux.
+type linuxSocket struct {
+	raw syscall.RawConn
+
+	// options excludes getsockopt and setsockopt of level SOL_TLS from one another, which
+	// kernels without the fix of CVE-2023-28466 do not.
+	options sync.Mutex
+	hasULP  bool
+	tx, rx  infoLayout // of the keys that are installed
+
+	receiver receiver
+	sender   sender
+}
+
+func openTCP(tcp *net.TCPConn) (System, error) {
+	s, err := newLinuxSocket(tcp)
+	if err != nil {
+		return nil, &Refusal{Op: "open", Reason: err.Error(), Err: err}
+	}
+	var protocol int
+	err = s.control(func(fd int) (err error) {
+		protocol, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		return err
+	})
+	if err != nil {
+		return nil, &Refusal{Op: "open", Reason: err.Error(), Err: err}
+	}
+	if protocol != unix.IPPROTO_TCP {
+		return nil, &Refusal{Op: "open", Reason: "the connection uses Multipath TCP: turn it off with net.ListenConfig.SetMultipathTCP(false)"}
+	}
+	return s, nil
+}
+
+func newLinuxSocket(tcp *net.TCPConn) (*linuxSocket, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &linuxSocket{raw: raw}
+	s.receiver.init()
+	s.sender.init()
+	return s, nil
+}
+
+func (*linuxSocket) Rules() Rules    { return RulesLinux }
+func (*linuxSocket) Report() *Report { return Probe() }
+
+// EnableTX implements [System].
+func (s *linuxSocket) EnableTX(k *keyschedule.TrafficKeys) error {
+	return s.enable(optTX, nameSetTX, &s.tx, k)
+}
+
+// EnableRX implements [System].
+func (s *linuxSocket) EnableRX(k *keyschedule.TrafficKeys) error {
+	return s.enable(optRX, nameSetRX, &s.rx, k)
+}
+
+func (s *linuxSocket) enable(option int, name string, layout *infoLayout, k *keyschedule.TrafficKeys) error {
+	info, ok := newCryptoInfo(k)
+	if !ok {
+		return os.NewSyscallError(name, syscall.EINVAL)
+	}
+	defer info.wipe()
+	s.options.Lock()
+	defer s.options.Unlock()
+	err := s.control(func(fd int) error {
+		if err := s.setULP(fd); err != nil {
+			return os.NewSyscallError(nameULP, err)
+		}
+		return os.NewSyscallError(name, setsockopt(fd, unix.SOL_TLS, option, info.bytes()))
+	})
+	if errors.Is(err, syscall.ENOENT) {
+		forgetProbe() // a module is gone, or the probe is wrong
+	}
+	if err == nil {
+		*layout = info.layout
+	}
+	return err
+}
+
+// setULP gives the socket to the TLS module, which leaves it a plain TCP socket
+// until it gets keys.
+func (s *linuxSocket) setULP(fd int) error {
+	if s.hasULP {
+		return nil
+	}
+	err := unix.SetsockoptString(fd, unix.SOL_TCP, unix.TCP_ULP, ulpName)
+	if err == unix.EEXIST {
+		name, nameErr := unix.GetsockoptString(fd, unix.SOL_TCP, unix.TCP_ULP)
+		if nameErr == nil && name == ulpName {
+			err = nil
+		}
+	}
+	s.hasULP = err == nil
+	return err
+}
+
+// VerifyTX implements [System].
+func (s *linuxSocket) VerifyTX(suite *keyschedule.Suite) error {
+	return s.verify(optTX, nameVerifyTX, &s.tx, suite)
+}
+
+// VerifyRX implements [System].
+func (s *linuxSocket) VerifyRX(suite *keyschedule.Suite) error {
+	return s.verify(optRX, nameVerifyRX, &s.rx, suite)
+}
+
+func (s *linuxSocket) verify(option int, name string, layout *infoLayout, suite *keyschedule.Suite) error {
+	var c cryptoInfo
+	if err := s.get(option, c.b[:infoHeaderLen]); err != nil {
+		return os.NewSyscallError(name, err)
+	}
+	if !c.isFor(suite) {
+		return os.NewSyscallError(name, syscall.EINVAL)
+	}
+	*layout = infoLayouts[suite.Cipher]
+	return nil
+}
+
+// NextTX implements [System].
+func (s *linuxSocket) NextTX() (uint64, error) { return s.next(optTX, s.tx) }
+
+// NextRX implements [System].
+func (s *linuxSocket) NextRX() (uint64, error) { return s.next(optRX, s.rx) }
+
+func (s *linuxSocket) next(option int, l infoLayout) (uint64, error) {
+	c := cryptoInfo{layout: l}
+	defer c.wipe()
+	if err := s.get(option, c.bytes()); err != nil {
+		return 0, err
+	}
+	return c.next(), nil
+}
+
+// RefreshRX implements [System].
+func (s *linuxSocket) RefreshRX() error {
+	c := cryptoInfo{layout: s.rx}
+	defer c.wipe()
+	if err := s.get(optRX, c.bytes()); err != nil {
+		return err
+	}
+	s.options.Lock()
+	defer s.options.Unlock()
+	return s.control(func(fd int) error { return setsockopt(fd, unix.SOL_TLS, optRX, c.bytes()) })
+}
+
+// get reads an option of level SOL_TLS that is len(b) bytes long.
+func (s *linuxSocket) get(option int, b []byte) error {
+	s.options.Lock()
+	defer s.options.Unlock()
+	return s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, b) })
+}
+
+// SocketError implements [System].
+func (s *linuxSocket) SocketError() error {
+	return s.control(func(fd int) error {
+		code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && code != 0 {
+			err = syscall.Errno(code)
+		}
+		return err
+	})
+}
+
+// Unsent implements [System].
+func (s *linuxSocket) Unsent() (n int, err error) {
+	err = s.control(func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.TIOCOUTQ)
+		return err
+	})
+	return n, err
+}
+
+// control calls f with the socket's descriptor, which is open meanwhile.
+func (s *linuxSocket) control(f func(fd int) error) error {
+	var inner error
+	err := s.raw.Control(func(fd uintptr) { inner = f(int(fd)) })
+	if err != nil {
+		return pollError(err)
+	}
+	return inner
+}
+
+// setsockopt is here because package unix's functions for byte strings would
+// leave copies of the keys.
+func setsockopt(fd, level, option int, b []byte) error {
+	_, _, errno := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func getsockopt(fd, level, option int, b []byte) error {
+	n := uint32(len(b))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package kernel
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-handoff/tls/keyschedule"
+)
+
+func probe() (*Report, error) {
+	p, err := newProber(systemName(), func(tcp *net.TCPConn) (System, error) { return newLinuxSocket(tcp) })
+	if err != nil {
+		return p.report, err
+	}
+	defer p.close()
+	steps := []func() error{p.ulp, p.suites, p.rekey, p.noPad, p.spliceRX, p.maxPayload}
+	for i, step := range steps {
+		if err := step(); err != nil {
+			return p.report, err
+		}
+		if i == 0 && p.report.Reason != "" {
+			return p.report, nil
+		}
+	}
+	p.report.DeviceOffload = deviceOffload()
+	return p.report, nil
+}
+
+// systemName returns the kernel's name, release and machine.
+func systemName() string {
+	var u unix.Utsname
+	release := "of unknown release"
+	if unix.Uname(&u) == nil {
+		release = unix.ByteSliceToString(u.Release[:])
+	}
+	return "linux " + release + " " + runtime.GOARCH
+}
+
+// ulp finds out whether there is kernel TLS at all, before the kernel is asked
+// for each cipher and tries to load the module each time.
+func (p *prober) ulp() error {
+	c, err := p.pair()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	s := c.a.(*linuxSocket)
+	if err := s.control(s.setULP); err != nil {
+		p.report.Reason = refuse(RulesLinux, "probe", os.NewSyscallError(nameULP, err)).Reason
+	}
+	return nil
+}
+
+// for13 calls f with a connection under TLS 1.3, or returns why there is none.
+func (p *prober) for13(f func(c *pair) Support) (Support, error) {
+	suite := keyschedule.SuiteByID(keyschedule.TLS_AES_128_GCM_SHA256)
+	if !p.report.TX(suite).OK || !p.report.RX(suite).OK {
+		return Support{Reason: "the kernel does not have TLS 1.3 in both directions"}, nil
+	}
+	c, err := p.keyed(suite)
+	if err != nil {
+		return Support{}, err
+	}
+	defer c.close()
+	return f(c), nil
+}
+
+// noPad finds out whether TLS_RX_EXPECT_NO_PAD is safe. With it the kernel
+// decrypts into the caller's buffer, and does so again if the record turns out
+// to be padded or not application data; some kernels then write behind what
+// they return, so that the peer chooses what is overwritten.
+func (p *prober) noPad() (err error) {
+	p.report.NoPad, err = p.for13(func(c *pair) Support {
+		if err := setNoPad(c.b.(*linuxSocket)); err != nil {
+			return Support{Reason: "the kernel has no option TLS_RX_EXPECT_NO_PAD: " + err.Error()}
+		}
+		if _, err := c.a.SendControl(typeAlert, []byte(probeContent)); err != nil {
+			return Support{Reason: "sending: " + err.Error()}
+		}
+		buf := bytes.Repeat([]byte{0xaa}, 64)
+		r, err := c.b.Receive(buf)
+		switch {
+		case err != nil:
+			return Support{Reason: "receiving: " + err.Error()}
+		case string(buf[:r.N]) != probeContent || len(bytes.Trim(buf[r.N:], "\xaa")) > 0:
+			return Support{Reason: "the kernel overwrites what is behind a record that is not application data"}
+		}
+		return Support{OK: true}
+	})
+	return err
+}
+
+func setNoPad(s *linuxSocket) error {
+	return s.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_TLS, optExpectNoPad, 1) })
+}
+
+// spliceRX finds out whether a splice of less than a record keeps the rest.
+func (p *prober) spliceRX() (err error) {
+	p.report.SpliceRX, err = p.for13(func(c *pair) Support {
+		content := bytes.Repeat([]byte("0123456789abcde\n"), MaxControl/16)
+		if _, err := c.a.SendControl(typeData, content); err != nil {
+			return Support{Reason: "sending: " + err.Error()}
+		}
+		got, err := c.spliceShort()
+		switch {
+		case err != nil:
+			return Support{Reason: "splicing: " + err.Error()}
+		case !bytes.Equal(got, content):
+			return Support{Reason: "the kernel loses bytes when less than a record is spliced"}
+		}
+		return Support{OK: true}
+	})
+	return err
+}
+
+// spliceShort receives a record through a pipe that is too small for it, and
+// the rest of it without.
+func (c *pair) spliceShort() ([]byte, error) {
+	p, err := newPipe(os.Getpagesize())
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	if _, err := c.b.(*linuxSocket).spliceTo(p, MaxControl); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, 2*MaxControl)
+	n, err := unix.Read(p.r, buf)
+	if err != nil {
+		return nil, err
+	}
+	// The rest is there or lost: nobody needs to wait.
+	_ = c.connB.SetReadDeadline(time.Now().Add(probeTimeout / 10))
+	r, err := c.b.Receive(buf[n:])
+	return buf[:n+r.N], err
+}
+
+// maxPayload finds out whether the length of records can be limited, as the
+// extension record_size_limit needs (RFC 8449).
+func (p *prober) maxPayload() (err error) {
+	p.report.MaxPayload, err = p.for13(func(c *pair) Support {
+		var limit [2]byte
+		if err := c.a.(*linuxSocket).get(optTXMaxPayload, limit[:]); err != nil {
+			return Support{Reason: "the kernel has no option TLS_TX_MAX_PAYLOAD_LEN: " + err.Error()}
+		}
+		return Support{OK: true}
+	})
+	return err
+}
