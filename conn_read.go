@@ -181,17 +181,22 @@ func (c *Conn) takeData(dst, content []byte) (int, error) {
 		}
 		return 0, nil
 	}
+	c.progress(len(content))
+	n := copy(dst, content)
+	c.in.plain = content[n:]
+	return n, nil
+}
+
+// progress notes that n bytes of application data arrived.
+func (c *Conn) progress(n int) {
 	c.in.useless = 0
+	c.in.read += int64(n)
 	if c.in.messages {
 		c.in.messages = false
 		c.engineMutex.Lock()
 		c.engine.Progress()
 		c.engineMutex.Unlock()
 	}
-	n := copy(dst, content)
-	c.in.plain = content[n:]
-	c.in.read += int64(len(content))
-	return n, nil
 }
 
 // takeAlert acts on an alert (RFC 9846, section 6; RFC 5246, section 7.2).

@@ -6,10 +6,12 @@ import (
 	"math"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/record"
 )
 
 // Moving a direction to the kernel, and the plan when to. A direction tries
@@ -127,16 +129,16 @@ func (c *Conn) moveAtOnce() error {
 	c.in.plan, c.out.plan = planRX(&c.config.Kernel), planTX(&c.config.Kernel)
 	c.out.Lock()
 	c.out.place.left.Store(c.out.sealer.Remaining())
-	var err error
 	if c.out.moveDue() {
-		err = c.moveTX()
+		if err := c.moveTX(); err != nil {
+			c.out.Unlock()
+			c.in.stop(err)
+			return err
+		}
 	}
 	c.out.Unlock()
-	if err == nil && c.in.moveDue() {
-		err = c.moveRX()
-	}
-	if err != nil {
-		return c.fail(err)
+	if c.in.moveDue() {
+		return c.moveRX()
 	}
 	return nil
 }
@@ -174,10 +176,14 @@ func (c *Conn) moveTX() error {
 		return c.out.err
 	}
 	c.out.place.refuse(reasonOf(err))
-	if c.out.plan.mode == kernel.Require {
-		return c.out.stop(required(err))
+	if c.out.plan.mode != kernel.Require {
+		return nil
 	}
-	return nil
+	e := newLocalError(required(err))
+	c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelFatal, byte(e.alert)}, final: e})
+	_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
+	_ = c.writeQueued(c.takeQueue())
+	return c.out.stop(e)
 }
 
 func (c *Conn) tryMoveTX() error {

@@ -102,7 +102,7 @@ func (c *Conn) kernelReadError(err error) error {
 // programs look for a net.Error.
 func (c *Conn) opError(op string, err error) error {
 	switch {
-	case err == io.ErrUnexpectedEOF, errors.As(err, new(*alert.Error)), errors.As(err, new(*net.OpError)):
+	case err == nil, err == io.ErrUnexpectedEOF, errors.As(err, new(*alert.Error)), errors.As(err, new(*net.OpError)):
 		return err
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}

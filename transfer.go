@@ -1,9 +1,14 @@
 package tls
 
 import (
+	"errors"
 	"io"
+	"math"
+	"net"
 	"os"
+	"syscall"
 
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
 )
 
@@ -31,13 +36,22 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
 	}
-	switch src, err := c.sourceOf(r); {
+	src, ok := r.(*io.LimitedReader)
+	if !ok {
+		src = &io.LimitedReader{R: r, N: math.MaxInt64}
+	}
+	size := c.transferSize(src)
+	moved, err := c.moveFor(size)
+	switch {
 	case err != nil:
 		return 0, err
-	case src != nil:
-		return c.sendFile(src)
+	case !moved || size == 0:
+		return c.copyFrom(src)
 	}
-	return c.copyFrom(r)
+	if conn, ok := src.R.(*net.TCPConn); ok {
+		return c.spliceFrom(src, conn)
+	}
+	return c.sendFile(src)
 }
 
 // copyFrom is ReadFrom through a buffer of ours.
@@ -63,26 +77,21 @@ func (c *Conn) copyFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
-// sourceOf returns what of r the kernel can send by itself: nil if it cannot,
-// or has not taken the sending side.
-func (c *Conn) sourceOf(r io.Reader) (*io.LimitedReader, error) {
-	src, ok := r.(*io.LimitedReader)
-	if !ok {
-		src = &io.LimitedReader{R: r, N: 1<<63 - 1}
+// transferSize returns how much of src the kernel could send by itself, at
+// least what makes that worthwhile if it cannot be known: 0 for nothing.
+func (c *Conn) transferSize(src *io.LimitedReader) int64 {
+	switch r := src.R.(type) {
+	case *net.TCPConn:
+		if _, ok := c.conn.(*net.TCPConn); ok {
+			return min(src.N, minTransfer)
+		}
+	case *os.File:
+		_, ok := c.conn.(io.ReaderFrom)
+		if info, err := r.Stat(); ok && err == nil && info.Mode().IsRegular() {
+			return min(src.N, info.Size())
+		}
 	}
-	file, ok := src.R.(*os.File)
-	if !ok {
-		return nil, nil
-	}
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil, nil
-	}
-	moved, err := c.moveFor(min(src.N, info.Size()))
-	if !moved || err != nil {
-		return nil, err
-	}
-	return src, nil
+	return 0
 }
 
 // moveFor moves the sending side for a transfer of size bytes, if that is what
@@ -95,11 +104,7 @@ func (c *Conn) moveFor(size int64) (bool, error) {
 			return false, err
 		}
 	}
-	if c.out.kernel == nil {
-		return false, nil
-	}
-	_, ok := c.conn.(io.ReaderFrom)
-	return ok, nil
+	return c.out.kernel != nil, nil
 }
 
 // sendFile sends src, whose reader is a file, by sendfile.
@@ -131,8 +136,68 @@ func (c *Conn) sendChunk(chunk *io.LimitedReader, limit int64) (int64, error) {
 	return n, c.kernelError(err)
 }
 
+// spliceFrom sends what arrives on conn through a pipe.
+func (c *Conn) spliceFrom(src *io.LimitedReader, conn *net.TCPConn) (n int64, err error) {
+	pipe, err := kernel.NewPipe()
+	if err != nil {
+		return c.copyFrom(src)
+	}
+	defer pipe.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	for src.N > 0 {
+		m, err := pipe.Fill(raw, int(min(src.N, transferChunk)))
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		src.N -= int64(m)
+		sent, err := c.drain(pipe)
+		n += sent
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// drain sends all that is in pipe.
+func (c *Conn) drain(pipe *kernel.Pipe) (n int64, err error) {
+	raw, err := c.conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	for pipe.Len() > 0 {
+		m, err := c.drainSome(pipe, raw)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (c *Conn) drainSome(pipe *kernel.Pipe, raw syscall.RawConn) (int64, error) {
+	c.out.Lock()
+	defer c.unlockOut()
+	room, err := c.kernelRoom()
+	if err != nil {
+		return 0, err
+	}
+	n, err := pipe.SpliceTo(raw, int(min(uint64(pipe.Len()), room*record.MaxPlaintext)))
+	c.out.written += int64(n)
+	c.out.recount(int64(n))
+	return int64(n), c.kernelError(c.opError("splice", err))
+}
+
 // WriteTo writes all that arrives to w, from the buffer it was decrypted in,
-// until the connection ends. Until it returns, Read waits.
+// until the connection ends. If w is a TCP connection, or a Conn whose sending
+// side the kernel has, and the kernel has our receiving side, nothing passes through
+// user space. Until WriteTo returns, Read waits.
 func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
@@ -143,23 +208,125 @@ func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 	if planRX(&c.config.Kernel).atTransfer() {
 		c.in.plan.after = 0 // the transfer is here
 	}
+	f := &forwarder{conn: c, w: w}
+	defer f.close()
 	for {
-		for len(c.in.plain) == 0 {
-			switch _, err := c.advance(nil); {
-			case err == io.EOF:
-				return n, nil
-			case err != nil:
-				return n, err
-			}
+		m, err := f.forward()
+		n += m
+		if err == io.EOF {
+			return n, nil
 		}
-		m, err := w.Write(c.in.plain)
-		n += int64(m)
-		if m < len(c.in.plain) && err == nil {
-			err = io.ErrShortWrite
-		}
-		c.in.plain = c.in.plain[m:]
 		if err != nil {
 			return n, err
 		}
 	}
+}
+
+// forwarder moves what arrives on conn to w: by splice once that is possible.
+type forwarder struct {
+	conn *Conn
+	w    io.Writer
+	pipe *kernel.Pipe
+	sink func(*kernel.Pipe) (int64, error) // moves all that is in pipe to w
+	done bool                              // it is known whether there is one
+}
+
+func (f *forwarder) close() {
+	if f.pipe != nil {
+		f.pipe.Close()
+	}
+}
+
+// forward moves something.
+func (f *forwarder) forward() (int64, error) {
+	c := f.conn
+	if len(c.in.plain) > 0 {
+		n, err := f.w.Write(c.in.plain)
+		if n < len(c.in.plain) && err == nil {
+			err = io.ErrShortWrite
+		}
+		c.in.plain = c.in.plain[n:]
+		return int64(n), err
+	}
+	if c.in.kernel != nil && c.in.err == nil && f.canSplice() {
+		if n, err := f.splice(); !errors.Is(err, kernel.ErrControlRecord) {
+			return n, err
+		}
+	}
+	_, err := c.advance(nil)
+	return 0, err
+}
+
+// canSplice finds out once whether and how to splice.
+func (f *forwarder) canSplice() bool {
+	if !f.done {
+		f.done = true
+		f.sink = f.findSink()
+	}
+	return f.sink != nil
+}
+
+func (f *forwarder) findSink() func(*kernel.Pipe) (int64, error) {
+	if _, ok := f.conn.conn.(*net.TCPConn); !ok || !f.conn.in.kernel.Report().SpliceRX.OK {
+		return nil
+	}
+	sink := sinkOf(f.w)
+	if sink == nil {
+		return nil
+	}
+	pipe, err := kernel.NewPipe()
+	if err != nil {
+		return nil
+	}
+	f.pipe = pipe
+	return sink
+}
+
+// sinkOf returns how to move a pipe's content to w.
+func sinkOf(w io.Writer) func(*kernel.Pipe) (int64, error) {
+	switch w := w.(type) {
+	case *net.TCPConn:
+		raw, err := w.SyscallConn()
+		if err != nil {
+			return nil
+		}
+		return func(p *kernel.Pipe) (int64, error) {
+			n, err := p.SpliceTo(raw, p.Len())
+			return int64(n), err
+		}
+	case *Conn:
+		if w.Handshake() != nil {
+			return nil // Write says why
+		}
+		if _, ok := w.conn.(*net.TCPConn); !ok {
+			return nil
+		}
+		if moved, err := w.moveFor(minTransfer); err == nil && moved {
+			return w.drainCounted
+		}
+	}
+	return nil
+}
+
+// drainCounted is drain, as a call that Close does not wait for.
+func (c *Conn) drainCounted(pipe *kernel.Pipe) (int64, error) {
+	if err := c.enterWrite(); err != nil {
+		return 0, err
+	}
+	defer c.leaveWrite()
+	return c.drain(pipe)
+}
+
+// splice moves what is next to w, if it is application data.
+func (f *forwarder) splice() (int64, error) {
+	c := f.conn
+	n, err := c.in.kernel.SpliceTo(f.pipe, transferChunk)
+	switch {
+	case errors.Is(err, kernel.ErrControlRecord):
+		return 0, err
+	case err != nil:
+		return 0, c.kernelReadError(err)
+	}
+	c.progress(n)
+	return f.sink(f.pipe)
 }

@@ -21,3 +21,6 @@ func (p *Pipe) Len() int { return 0 }
 
 // SpliceTo moves n bytes of the pipe to a socket.
 func (p *Pipe) SpliceTo(syscall.RawConn, int) (int, error) { return 0, errors.ErrUnsupported }
+
+// Fill moves what arrives on a socket into the pipe.
+func (p *Pipe) Fill(syscall.RawConn, int) (int, error) { return 0, errors.ErrUnsupported }

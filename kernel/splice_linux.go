@@ -90,6 +90,26 @@ func (p *Pipe) SpliceTo(dst syscall.RawConn, n int) (int, error) {
 	return moved, os.NewSyscallError("splice", inner)
 }
 
+// Fill moves at most n bytes of what arrives on a socket of plain TCP into the
+// pipe, which must be empty. It waits until there is something, and fails with
+// io.EOF at the end.
+func (p *Pipe) Fill(src syscall.RawConn, n int) (int, error) {
+	var inner error
+	err := src.Read(func(fd uintptr) bool {
+		p.n, inner = splice(int(fd), p.w, n)
+		return inner != unix.EAGAIN
+	})
+	switch {
+	case err != nil:
+		return 0, pollError(err)
+	case inner != nil:
+		return 0, os.NewSyscallError("splice", inner)
+	case p.n == 0:
+		return 0, io.EOF
+	}
+	return p.n, nil
+}
+
 // spliceTo implements [splicer].
 func (s *linuxSocket) spliceTo(p *Pipe, n int) (int, error) {
 	if p.n > 0 {
