@@ -55,6 +55,7 @@ type Conn struct {
 	engineMutex sync.Mutex
 	engineWiped bool
 	exported    atomic.Bool      // ExportKeys has taken the keys
+	detached    atomic.Bool      // Detach has taken everything
 	newSessions []*session.State // to be stored
 
 	queueMutex sync.Mutex
@@ -136,6 +137,9 @@ func (c *Conn) NetConn() net.Conn { return c.conn }
 // connection, if there is one. What reads from it in kernel mode must expect
 // records of other types than data.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if c.detached.Load() {
+		return nil, ErrDetached
+	}
 	offload := c.Offload()
 	inKernel := offload.TX.Where != UserSpace && offload.RX.Where != UserSpace
 	if !inKernel && !c.exported.Load() {
@@ -227,6 +231,9 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	defer c.wipeClosed()
+	if c.detached.Load() {
+		return nil
+	}
 	if writing || c.exported.Load() {
 		// Close has come to break the Write off, so it must not wait for it; and
 		// what another owner of the keys sends and receives is not ours to touch.

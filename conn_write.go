@@ -79,8 +79,8 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if c.exported.Load() {
-		return ErrKeysExported
+	if err := c.gone(); err != nil {
+		return err
 	}
 	if c.stuckTX() {
 		return ErrNoRekey

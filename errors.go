@@ -12,8 +12,9 @@ import (
 var (
 	// ErrKeysExported is what a Conn answers after [Conn.ExportKeys].
 	ErrKeysExported = errors.New("tls: the keys of this connection were exported")
-	// ErrReadInProgress means that [Conn.ExportKeys] found a Read at work.
-	ErrReadInProgress = errors.New("tls: keys cannot be exported while a Read is in progress")
+	// ErrReadInProgress means that [Conn.ExportKeys] or [Conn.Detach] found a Read
+	// at work.
+	ErrReadInProgress = errors.New("tls: a Read is in progress")
 	// ErrUserSpace is the answer of [Conn.SyscallConn] while records are made in
 	// user space: what is written past them would be cleartext.
 	ErrUserSpace = errors.New("tls: raw access to the socket while its records are protected in user space")

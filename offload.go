@@ -112,6 +112,8 @@ func (d *DirectionOffload) inDevice(yes bool) {
 func (d *DirectionOffload) explain(c *Conn, planOf func(*kernel.Policy) plan) {
 	switch {
 	case d.Where != UserSpace || d.Reason != "":
+	case c.detached.Load():
+		d.Reason = "by whoever has adopted the connection"
 	case c.exported.Load():
 		d.Reason = "by whoever has the exported keys"
 	case !c.complete.Load():

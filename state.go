@@ -77,17 +77,18 @@ func (c *Conn) Details() Details {
 
 // ExportKeyingMaterial returns length bytes that both sides, and nobody else,
 // can compute from label and context (RFC 9846, section 7.5; RFC 5705). In TLS
-// 1.2 it needs extended_master_secret. It works until Close or ExportKeys.
+// 1.2 it needs extended_master_secret. It works until Close, ExportKeys or
+// Detach.
 func (c *Conn) ExportKeyingMaterial(label string, context []byte, length int) ([]byte, error) {
 	if !c.complete.Load() {
 		return nil, errNotComplete
 	}
 	c.engineMutex.Lock()
 	defer c.engineMutex.Unlock()
-	switch {
-	case c.exported.Load():
-		return nil, ErrKeysExported
-	case c.engineWiped:
+	if err := c.gone(); err != nil {
+		return nil, err
+	}
+	if c.engineWiped {
 		return nil, errNoSecrets
 	}
 	return c.engine.ExportKeyingMaterial(label, context, length)

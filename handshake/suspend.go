@@ -225,6 +225,12 @@ func Restore(cfg *Config, b []byte) (*Engine, error) {
 	return e, nil
 }
 
+// TrafficSecrets returns copies of the secrets that both directions have arrived
+// at, which their keys come from. They are empty for TLS 1.2.
+func (e *Engine) TrafficSecrets() (read, write keyschedule.TrafficSecret) {
+	return e.post.read, e.post.write
+}
+
 func (e *Engine) readNegotiated(r *wire.Reader) {
 	machine := int(r.U8())
 	suite := keyschedule.SuiteByID(r.U16())
