@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/go-handoff/tls/interop/lab/job"
+)
+
+// boot is one run of a kernel.
+type boot struct {
+	image   *image
+	tree    string // this module's
+	memory  int    // MiB
+	modules []string
+	limit   time.Duration
+	verbose io.Writer // gets what the kernel itself says
+
+	args []string
+	dir  string
+	env  []string
+	keep []string
+}
+
+// errLimit is the error of a machine that was stopped at its time limit.
+var errLimit = errors.New("the time limit has passed")
+
+// run boots, runs the command with its output to w, and returns its exit
+// status. An error means that the machine failed, and not the command.
+func (b *boot) run(ctx context.Context, w io.Writer) (status int, err error) {
+	dir, err := os.MkdirTemp("", "lab-*")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	j, err := b.job()
+	if err != nil {
+		return 0, err
+	}
+	guest, err := buildGuest(ctx, b.tree, dir)
+	if err != nil {
+		return 0, err
+	}
+	initrd := filepath.Join(dir, "initramfs.gz")
+	if err := initramfs(initrd, j, guest, b.image.modules); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, b.limit, errLimit)
+	defer cancel()
+	c := &console{to: w, job: j}
+	err = b.watch(ctx, b.umlCommand(ctx, dir, initrd), c)
+	if b.verbose != nil {
+		_, _ = b.verbose.Write(c.kernel.Bytes())
+	}
+	return c.status, err
+}
+
+// job returns what the guest is told.
+func (b *boot) job() (*job.Job, error) {
+	for _, name := range b.modules {
+		if !b.image.modules.has(name) {
+			return nil, fmt.Errorf("kernel %s has no module %s", b.image.release, name)
+		}
+	}
+	return &job.Job{
+		Marker:   "lab-" + rand.Text() + ":",
+		Modules:  b.image.modules.order(append(everyModule, b.modules...)),
+		HostRoot: true,
+		Keep:     b.keep,
+		Args:     b.args,
+		Dir:      b.dir,
+		Env:      append(b.env, "TMPDIR=/tmp"),
+	}, nil
+}
+
+// watch runs the machine until it is off.
+func (b *boot) watch(ctx context.Context, cmd *exec.Cmd, c *console) error {
+	cmd.Stdout, cmd.Stderr = c, c
+	// A machine may be several processes, which go together.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left behind
+	}
+	if closeErr := c.close(); closeErr != nil {
+		return closeErr
+	}
+	switch {
+	case c.ended:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !c.begun:
+		return fmt.Errorf("kernel %s did not come up: %v\n%s", b.image.release, err, c.kernel.Bytes())
+	}
+	return fmt.Errorf("kernel %s went away before the command ended: %v", b.image.release, err)
+}
+
+// memoryDir returns where a user mode kernel's memory goes: a file that must
+// not run out of space, as the kernel dies of that without a word.
+func memoryDir(mebibytes int, fallback string) string {
+	const shm = "/dev/shm"
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(shm, &s); err != nil || uint64(s.Bavail)*uint64(s.Bsize)>>20 < uint64(mebibytes) {
+		return fallback
+	}
+	return shm
+}

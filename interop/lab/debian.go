@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// archive fetches packages of one suite of Debian with a configuration of apt
+// that is its own, so that nothing of the system's changes.
+type archive struct {
+	suite string
+	dir   string // for everything
+}
+
+// Where Debian's packages come from if the system has no source of them.
+const defaultMirror = "http://deb.debian.org/debian/"
+
+// openArchive downloads the suite's index.
+func openArchive(ctx context.Context, suite, dir string) (*archive, error) {
+	a := &archive{suite, dir}
+	keys, err := debianKeys()
+	if err != nil {
+		return nil, err
+	}
+	for _, sub := range []string{"lists/partial", "cache/archives/partial", "debs"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	source := fmt.Sprintf("deb [arch=amd64 target=Packages signed-by=%s] %s %s main\n", keys, mirror(ctx), suite)
+	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(source), 0o644); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "apt.conf"), []byte(aptConfig(dir)), 0o644); err != nil {
+		return nil, err
+	}
+	_, err = a.apt(ctx, "apt-get", "-q", "--error-on=any", "update")
+	return a, err
+}
+
+// aptConfig comes after the system's, so that its proxies stay, and takes the
+// system's hooks out: they are for the system's own lists.
+func aptConfig(dir string) string {
+	return fmt.Sprintf(`Dir::State::Lists "%[1]s/lists";
+Dir::Cache "%[1]s/cache";
+Dir::Etc::SourceList "%[1]s/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+APT::Sandbox::User "root";
+APT::Architecture "amd64";
+Acquire::Languages "none";
+Acquire::Retries "2";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+`, dir)
+}
+
+// debianKeys returns the file with the keys of Debian's archive.
+func debianKeys() (string, error) {
+	for _, name := range []string{"debian-archive-keyring.pgp", "debian-archive-keyring.gpg"} {
+		path := filepath.Join("/usr/share/keyrings", name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("there are no keys of Debian's archive in /usr/share/keyrings: the lab runs on Debian, with the package debian-archive-keyring")
+}
+
+// mirror returns the address that the system itself has Debian's packages from.
+func mirror(ctx context.Context) string {
+	const format = "$(RELEASE) $(COMPONENT) $(IDENTIFIER) $(REPO_URI)"
+	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--no-release-info", "--format", format).Output()
+	if err != nil {
+		return defaultMirror
+	}
+	return mainMirror(string(out))
+}
+
+// mainMirror picks the archive with whole releases, and not their updates, in
+// what apt-get indextargets says. Archives of others do not name their
+// releases as Debian does.
+func mainMirror(targets string) string {
+	releases := []string{"bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable"}
+	for line := range strings.Lines(targets) {
+		f := strings.Fields(line)
+		if len(f) != 4 || f[1] != "main" || f[2] != "Packages" {
+			continue
+		}
+		for _, release := range releases {
+			if f[0] == release {
+				return f[3]
+			}
+		}
+	}
+	return defaultMirror
+}
+
+// apt runs a command of apt's and returns what it prints.
+func (a *archive) apt(ctx context.Context, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, append([]string{"-c", filepath.Join(a.dir, "apt.conf")}, args...)...)
+	cmd.Dir = filepath.Join(a.dir, "debs")
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("Debian's %s cannot be fetched: %s %s: %s", a.suite, name, strings.Join(args, " "), firstError(stderr.String(), err))
+	}
+	return stdout.String(), nil
+}
+
+// firstError returns the first line in which apt says what is wrong.
+func firstError(stderr string, err error) string {
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "E:") || strings.HasPrefix(line, "Err") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return err.Error()
+}
+
+// unpack downloads the packages' newest versions and unpacks them into dir. It
+// returns the names of the files that they came in.
+func (a *archive) unpack(ctx context.Context, dir string, packages ...string) (debs []string, err error) {
+	if _, err := a.apt(ctx, "apt-get", append([]string{"-q", "download"}, packages...)...); err != nil {
+		return nil, err
+	}
+	for _, p := range packages {
+		found, err := filepath.Glob(filepath.Join(a.dir, "debs", p+"_*.deb"))
+		if err != nil || len(found) != 1 {
+			return nil, fmt.Errorf("package %s of %s was downloaded as %q", p, a.suite, found)
+		}
+		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", found[0], dir).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("dpkg-deb -x %s: %w %s", found[0], err, out)
+		}
+		debs = append(debs, filepath.Base(found[0]))
+	}
+	return debs, nil
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// The files of a user mode kernel. It is a program, and its suite's C library
+// lies beside it, as the system's may be older than what it was built with.
+const (
+	umlProgram = "linux.uml"
+	umlLoader  = "ld-linux-x86-64.so.2"
+	umlLibc    = "libc.so.6"
+)
+
+// fetchUserMode makes an image of Debian's package user-mode-linux.
+func fetchUserMode(ctx context.Context, a *archive, work, made string) error {
+	root := filepath.Join(work, "root")
+	if _, err := a.unpack(ctx, root, "user-mode-linux", "libc6"); err != nil {
+		return err
+	}
+	for _, name := range []string{umlLoader, umlLibc} {
+		// Older suites do not have it under usr.
+		from, err := one(root, "*", "x86_64-linux-gnu", name)
+		if err != nil {
+			from, err = one(root, "usr", "*", "x86_64-linux-gnu", name)
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(from, filepath.Join(made, name)); err != nil {
+			return err
+		}
+	}
+	program, err := os.ReadFile(filepath.Join(root, "usr", "bin", umlProgram))
+	if err != nil {
+		return err
+	}
+	if err := setLoader(program, "./"+umlLoader); err != nil {
+		return fmt.Errorf("%s: %w", umlProgram, err)
+	}
+	if err := os.WriteFile(filepath.Join(made, umlProgram), program, 0o755); err != nil {
+		return err
+	}
+	unpacked, err := one(root, "usr", "lib", "uml", "modules", "*")
+	if err != nil {
+		return err
+	}
+	return keepModules(unpacked, made)
+}
+
+// setLoader changes the dynamic loader that a program asks for, in place.
+// Giving the program to the loader as an argument is not enough: a user mode
+// kernel executes itself again. The loader's path is relative, so that the
+// cache can be moved.
+func setLoader(program []byte, loader string) error {
+	f, err := elf.NewFile(bytes.NewReader(program))
+	if err != nil {
+		return err
+	}
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_INTERP {
+			continue
+		}
+		place := program[p.Off : p.Off+p.Filesz]
+		if len(loader) >= len(place) {
+			return fmt.Errorf("there is no room for the loader %q", loader)
+		}
+		clear(place)
+		copy(place, loader)
+		return nil
+	}
+	return fmt.Errorf("it asks for no loader")
+}
+
+// umlCommand starts an image as a process. Its files are in dir.
+func (b *boot) umlCommand(ctx context.Context, dir, initrd string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "./"+umlProgram,
+		"mem="+fmt.Sprintf("%dM", b.memory), "initrd="+initrd, "uml_dir="+dir, "umid=guest",
+		"con=null", "con0=null,fd:1", "quiet")
+	cmd.Dir = b.image.dir // the loader's path is relative
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+b.image.dir, "TMPDIR="+memoryDir(b.memory, dir))
+	return cmd
+}
