@@ -1,0 +1,252 @@
+package https
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/go-handoff/tls"
+)
+
+// Transport is an [http.RoundTripper] over connections of package tls. Its
+// zero value is not usable: see [NewTransport]. It may be used by any number of
+// goroutines.
+type Transport struct {
+	base   *http.Transport
+	config *tls.Config
+
+	mutex  sync.Mutex
+	routes map[string]*route // by proxy
+}
+
+// NewTransport returns a Transport that connects by config, nil meaning the
+// zero one, and otherwise behaves as base does: its timeouts, limits, proxies
+// and dial functions are used. A nil base means a copy of
+// [http.DefaultTransport]. Neither may change afterwards.
+//
+// URLs with another scheme than https go to base. For https
+//
+//   - base.TLSClientConfig, DialTLSContext and DialTLS are not used; FromStd
+//     makes a config of the first, and what the others would do belongs into
+//     DialContext or config;
+//   - base.Protocols says which versions of HTTP there are, both if it is nil.
+//     That base has a DialContext or a TLSClientConfig does not turn HTTP/2 off;
+//   - base.Proxy may name proxies with the schemes http and https, which are
+//     asked to CONNECT. socks5 is not supported: dial such a proxy in
+//     DialContext;
+//   - there is one pool of connections for each version of HTTP and each proxy,
+//     and MaxIdleConns, MaxIdleConnsPerHost and MaxConnsPerHost hold for each;
+//   - Response.TLS is set as net/http does it, and the connection that
+//     httptrace shows is known to [Conn].
+func NewTransport(config *tls.Config, base *http.Transport) *Transport {
+	if config == nil {
+		config = new(tls.Config)
+	}
+	if base == nil {
+		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
+		if t, ok := http.DefaultTransport.(*http.Transport); ok {
+			base = t.Clone()
+		}
+	}
+	return &Transport{base: base, config: config, routes: make(map[string]*route)}
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil || req.URL.Scheme != "https" || req.URL.Host == "" {
+		return t.base.RoundTrip(req) // which knows what to say to nonsense
+	}
+	r, err := t.route(req)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	return r.roundTrip(req)
+}
+
+// CloseIdleConnections closes the connections that no request is using.
+func (t *Transport) CloseIdleConnections() {
+	t.base.CloseIdleConnections()
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	for _, r := range t.routes {
+		r.http1.CloseIdleConnections()
+		r.http2.CloseIdleConnections()
+	}
+}
+
+// route returns what leads to the request's server through its proxy.
+func (t *Transport) route(req *http.Request) (*route, error) {
+	var proxy *url.URL
+	var key string
+	if t.base.Proxy != nil {
+		var err error
+		if proxy, err = t.base.Proxy(req); err != nil {
+			return nil, err
+		}
+	}
+	if proxy != nil {
+		key = proxy.String()
+	}
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	r := t.routes[key]
+	if r == nil {
+		r = newRoute(&dialer{t.base, t.config, proxy})
+		t.routes[key] = r
+	}
+	return r, nil
+}
+
+// route is a way to servers: directly, or through one proxy. One http.Transport
+// speaks HTTP/1, the other one HTTP/2, which it takes for cleartext; both get
+// connections that are ready from the dialer. net/http's way of choosing
+// between the two after it has dialled works on crypto/tls's Conn only, so that
+// is done here, before a request is given to either: see origin.
+type route struct {
+	dialer       *dialer
+	protocols    http.Protocols
+	http1, http2 *http.Transport
+
+	mutex   sync.Mutex
+	origins map[string]*origin // by host:port
+}
+
+func newRoute(d *dialer) *route {
+	r := &route{dialer: d, protocols: clientProtocols(d.base), origins: make(map[string]*origin)}
+	r.http1 = newInner(d.base, (*http.Protocols).SetHTTP1)
+	r.http1.DialTLSContext = r.dialHTTP1
+	r.http2 = newInner(d.base, (*http.Protocols).SetUnencryptedHTTP2)
+	r.http2.DialTLSContext = r.dialHTTP2
+	r.http2.CloseIdleConnections() // which sets it up
+	if r.http2.TLSNextProto[protoUnencryptedHTTP2] == nil {
+		r.protocols.SetHTTP2(false) // by GODEBUG, or by a build tag
+	}
+	return r
+}
+
+// newInner returns a Transport like base for one version of HTTP.
+func newInner(base *http.Transport, set func(*http.Protocols, bool)) *http.Transport {
+	t := base.Clone()
+	t.Protocols = new(http.Protocols)
+	set(t.Protocols, true)
+	t.TLSNextProto, t.TLSClientConfig, t.Proxy = nil, nil, nil
+	return t
+}
+
+// clientProtocols returns what base speaks over TLS.
+func clientProtocols(base *http.Transport) (p http.Protocols) {
+	if base.Protocols != nil {
+		return *base.Protocols
+	}
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	return p
+}
+
+// maxAttempts bounds how often a request is tried while its server changes its
+// mind about the protocol.
+const maxAttempts = 3
+
+func (r *route) roundTrip(req *http.Request) (*http.Response, error) {
+	if !r.protocols.HTTP2() || isUpgrade(req) {
+		return r.viaHTTP1(req, nil)
+	}
+	addr, err := canonicalAddr(req.URL)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		o := r.acquire(req.Context(), addr)
+		resp, err := r.via(req, o)
+		r.release(o)
+		if resp != nil {
+			resp.Request = req
+		}
+		if !errors.Is(err, errNotHTTP2) || attempt == maxAttempts {
+			return resp, err
+		}
+		if req, err = rewind(req, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// via sends a request to o by the protocol that it speaks.
+func (r *route) via(req *http.Request, o *origin) (*http.Response, error) {
+	if err := o.wait(req.Context()); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	if o.http2 {
+		return r.http2.RoundTrip(req.WithContext(withOrigin(req.Context(), o)))
+	}
+	return r.viaHTTP1(req, o)
+}
+
+// viaHTTP1 also sets Response.TLS, which net/http's implementation of HTTP/2
+// does itself.
+func (r *route) viaHTTP1(req *http.Request, o *origin) (*http.Response, error) {
+	var conn *clientConn
+	ctx := httptrace.WithClientTrace(withOrigin(req.Context(), o), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { conn, _ = info.Conn.(*clientConn) },
+	})
+	resp, err := r.http1.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	resp.Request = req
+	if conn != nil {
+		resp.TLS = conn.state
+	}
+	return resp, nil
+}
+
+// isUpgrade reports whether a request can be sent by HTTP/1 only, as net/http
+// decides it: for WebSocket.
+func isUpgrade(req *http.Request) bool {
+	if !strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+		return false
+	}
+	for token := range strings.SplitSeq(req.Header.Get("Connection"), ",") {
+		if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+			return true
+		}
+	}
+	return false
+}
+
+// rewind returns req to be sent again, or else err.
+func rewind(req *http.Request, err error) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, nil
+	}
+	if req.GetBody == nil {
+		return nil, err
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	again := *req
+	again.Body = body
+	return &again, nil
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
+
+type originKey struct{}
+
+// withOrigin tells the dial functions below which origin a request is for.
+func withOrigin(ctx context.Context, o *origin) context.Context {
+	return context.WithValue(ctx, originKey{}, o)
+}
