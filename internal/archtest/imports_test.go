@@ -45,7 +45,7 @@ func isTop(dir string) bool {
 // packages below packages: the latter's helper for tests of the kernel.
 func layerOf(dir string) (allowed []string, ok bool) {
 	if dir == "kernel/kerneltest" {
-		return append(layers["kernel"], "kernel", "record"), true
+		return append(layers["kernel"], "kernel"), true
 	}
 	allowed, ok = layers[dir]
 	return allowed, ok
