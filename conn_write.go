@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"sync"
@@ -86,7 +87,7 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 		return ErrNoRekey
 	}
 	if err := c.step(c.engine.RequestKeyUpdate); err != nil {
-		return newLocalError(err)
+		return cmp.Or[error](c.gone(), newLocalError(err)) // it may have left meanwhile
 	}
 	c.due.Store(true)
 	if !c.out.TryLock() {

@@ -190,12 +190,14 @@ func (h *inbound) handOver() half {
 // leave ends the direction here, also if it had ended.
 func (o *outbound) leave() {
 	o.err, o.closeErr, o.kernel = nil, nil, nil
+	o.plan.settled = true
 	o.place.moved.Store(false)
 	o.stop(ErrDetached)
 }
 
 func (h *inbound) leave() {
 	h.err, h.kernel, h.control = nil, nil, nil
+	h.plan.settled = true
 	h.place.moved.Store(false)
 	h.stop(ErrDetached)
 }
