@@ -2,6 +2,8 @@
 # make fuzz   each fuzz target for FUZZTIME
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
+# make lab    the tests of kernel TLS in Linux 7.2, 6.12 and 6.1, which it boots
+# make lab-qemu  some of them in Debian's own kernel, in QEMU
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,12 +21,23 @@ MODULES := $(shell find . -name go.mod -not -path '*/testdata/*' -exec dirname {
 # detector needs a C compiler, nothing else does.
 TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin
 
+# Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
+# times as long, so there are fewer.
+LAB_PACKAGES ?= ./kernel . ./https ./interop/lab
+LAB_RUN      ?= ^TestKernel
+LAB_QEMU_PACKAGES ?= ./kernel ./interop/lab
+LAB_QEMU_RUN ?= ^TestKernel
+LAB_TIMEOUT  ?= 10m
+
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # each runs a command in the directory of every module.
 each = for m in $(MODULES); do echo "== $$m: $(strip $(1))"; (cd $$m && $(1)); done
 
-.PHONY: test tools gofmt vet staticcheck govulncheck allocs race fuzz lint cover
+# with_tests returns those of some packages that have tests.
+with_tests = $(foreach p,$(1),$(if $(wildcard $(p)/*_test.go),$(p)))
+
+.PHONY: test tools gofmt vet staticcheck govulncheck allocs race fuzz lint cover lab lab-qemu
 
 test: tools gofmt vet staticcheck govulncheck allocs race
 
@@ -79,3 +92,11 @@ lint:
 cover:
 	@go test -coverprofile=coverage.out ./...
 	@go tool cover -func=coverage.out | tail -n 1
+
+lab: TOOLS += strace:strace ss:iproute2
+lab: tools
+	@go run ./interop/lab -kernel 7.2,6.12,6.1 -timeout $(LAB_TIMEOUT) -tests '$(LAB_RUN)' $(call with_tests,$(LAB_PACKAGES))
+
+lab-qemu: TOOLS := qemu-system-x86_64:qemu-system-x86 depmod:kmod xz:xz-utils
+lab-qemu: tools
+	@go run ./interop/lab -kernel 7.3 -timeout $(LAB_TIMEOUT) -tests '$(LAB_QEMU_RUN)' $(call with_tests,$(LAB_QEMU_PACKAGES))

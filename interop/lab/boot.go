@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,13 +52,17 @@ func (b *boot) run(ctx context.Context, w io.Writer) (status int, err error) {
 		return 0, err
 	}
 	initrd := filepath.Join(dir, "initramfs.gz")
-	if err := initramfs(initrd, j, guest, b.image.modules); err != nil {
+	if err := b.initramfs(initrd, j, guest); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, b.limit, errLimit)
 	defer cancel()
 	c := &console{to: w, job: j}
-	err = b.watch(ctx, b.umlCommand(ctx, dir, initrd), c)
+	cmd := b.emulatedCommand(ctx, initrd)
+	if b.image.flavor == userMode {
+		cmd = b.userModeCommand(ctx, dir, initrd)
+	}
+	err = b.watch(ctx, cmd, c)
 	if b.verbose != nil {
 		_, _ = b.verbose.Write(c.kernel.Bytes())
 	}
@@ -72,12 +78,13 @@ func (b *boot) job() (*job.Job, error) {
 	}
 	return &job.Job{
 		Marker:   "lab-" + rand.Text() + ":",
-		Modules:  b.image.modules.order(append(everyModule, b.modules...)),
-		HostRoot: true,
+		Modules:  b.image.modules.order(slices.Concat(everyModule, b.modules)),
+		HostRoot: b.image.flavor == userMode,
 		Keep:     b.keep,
 		Args:     b.args,
 		Dir:      b.dir,
-		Env:      append(b.env, "TMPDIR=/tmp"),
+		// The host's directory for temporary files may not be there.
+		Env: slices.DeleteFunc(slices.Clone(b.env), func(entry string) bool { return strings.HasPrefix(entry, "TMPDIR=") }),
 	}, nil
 }
 
@@ -98,6 +105,8 @@ func (b *boot) watch(ctx context.Context, cmd *exec.Cmd, c *console) error {
 	switch {
 	case c.ended:
 		return nil
+	case errors.Is(context.Cause(ctx), errLimit):
+		return fmt.Errorf("%w: kernel %s was stopped after %v while it ran %q", errLimit, b.image.release, b.limit, b.args)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case !c.begun:

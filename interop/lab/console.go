@@ -71,7 +71,7 @@ func (c *console) close() error {
 	switch {
 	case c.begun && !c.ended && (c.newline || len(c.partial) > 0):
 		return c.pass(c.partial)
-	case !c.begun:
+	case !c.begun && len(c.partial) > 0:
 		return c.line(c.partial)
 	}
 	return nil

@@ -24,10 +24,9 @@ func newCPIOWriter(w io.Writer) *cpioWriter {
 
 // Types of files, as in st_mode.
 const (
-	modeDir     = 0o040000
-	modeFile    = 0o100000
-	modeChar    = 0o020000
-	modeSymlink = 0o120000
+	modeDir  = 0o040000
+	modeFile = 0o100000
+	modeChar = 0o020000
 )
 
 // file adds a file, and the directories to it. The first error stays and is
@@ -44,11 +43,6 @@ func (c *cpioWriter) dir(name string) {
 	}
 	c.dirs[name] = true
 	c.entry(name, modeDir|0o755, 0, 0, nil)
-}
-
-// symlink adds a symbolic link.
-func (c *cpioWriter) symlink(name, target string) {
-	c.entry(name, modeSymlink|0o777, 0, 0, []byte(target))
 }
 
 // device adds a character device.

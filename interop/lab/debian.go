@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -32,21 +34,26 @@ func openArchive(ctx context.Context, suite, dir string) (*archive, error) {
 			return nil, err
 		}
 	}
-	source := fmt.Sprintf("deb [arch=amd64 target=Packages signed-by=%s] %s %s main\n", keys, mirror(ctx), suite)
-	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(source), 0o644); err != nil {
-		return nil, err
+	files := map[string]string{
+		"apt.conf":     aptConfig(dir),
+		"status":       "",
+		"sources.list": fmt.Sprintf("deb [arch=amd64 target=Packages signed-by=%s] %s %s main\n", keys, mirror(ctx), suite),
 	}
-	if err := os.WriteFile(filepath.Join(dir, "apt.conf"), []byte(aptConfig(dir)), 0o644); err != nil {
-		return nil, err
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
 	}
 	_, err = a.apt(ctx, "apt-get", "-q", "--error-on=any", "update")
 	return a, err
 }
 
 // aptConfig comes after the system's, so that its proxies stay, and takes the
-// system's hooks out: they are for the system's own lists.
+// system's hooks out: they are for the system's own lists. The status file is
+// empty, or apt would take a version that is installed for the newest one.
 func aptConfig(dir string) string {
 	return fmt.Sprintf(`Dir::State::Lists "%[1]s/lists";
+Dir::State::Status "%[1]s/status";
 Dir::Cache "%[1]s/cache";
 Dir::Etc::SourceList "%[1]s/sources.list";
 Dir::Etc::SourceParts "/dev/null";
@@ -70,7 +77,7 @@ func debianKeys() (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("there are no keys of Debian's archive in /usr/share/keyrings: the lab runs on Debian, with the package debian-archive-keyring")
+	return "", errors.New("there are no keys of Debian's archive in /usr/share/keyrings: the lab runs on Debian, with the package debian-archive-keyring")
 }
 
 // mirror returns the address that the system itself has Debian's packages from.
@@ -83,20 +90,15 @@ func mirror(ctx context.Context) string {
 	return mainMirror(string(out))
 }
 
-// mainMirror picks the archive with whole releases, and not their updates, in
-// what apt-get indextargets says. Archives of others do not name their
-// releases as Debian does.
+// mainMirror picks the archive with whole releases, and not with their updates,
+// in what apt-get indextargets says. Others may have a release "stable" too, but
+// not at such an address.
 func mainMirror(targets string) string {
 	releases := []string{"bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable"}
 	for line := range strings.Lines(targets) {
 		f := strings.Fields(line)
-		if len(f) != 4 || f[1] != "main" || f[2] != "Packages" {
-			continue
-		}
-		for _, release := range releases {
-			if f[0] == release {
-				return f[3]
-			}
+		if len(f) == 4 && slices.Contains(releases, f[0]) && f[1] == "main" && f[2] == "Packages" && strings.Contains(f[3], "debian") {
+			return f[3]
 		}
 	}
 	return defaultMirror
@@ -110,7 +112,7 @@ func (a *archive) apt(ctx context.Context, name string, args ...string) (string,
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("Debian's %s cannot be fetched: %s %s: %s", a.suite, name, strings.Join(args, " "), firstError(stderr.String(), err))
+		return "", fmt.Errorf("packages of %s cannot be fetched: %s %s: %s", a.suite, name, strings.Join(args, " "), firstError(stderr.String(), err))
 	}
 	return stdout.String(), nil
 }
@@ -125,21 +127,34 @@ func firstError(stderr string, err error) string {
 	return err.Error()
 }
 
-// unpack downloads the packages' newest versions and unpacks them into dir. It
-// returns the names of the files that they came in.
-func (a *archive) unpack(ctx context.Context, dir string, packages ...string) (debs []string, err error) {
-	if _, err := a.apt(ctx, "apt-get", append([]string{"-q", "download"}, packages...)...); err != nil {
+// depends returns the names of the packages that one needs.
+func (a *archive) depends(ctx context.Context, name string) ([]string, error) {
+	out, err := a.apt(ctx, "apt-cache", "depends", "--important", name)
+	if err != nil {
 		return nil, err
+	}
+	var names []string
+	for line := range strings.Lines(out) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: "); ok {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// unpack downloads the packages' newest versions and unpacks them into dir.
+func (a *archive) unpack(ctx context.Context, dir string, packages ...string) error {
+	if _, err := a.apt(ctx, "apt-get", append([]string{"-q", "download"}, packages...)...); err != nil {
+		return err
 	}
 	for _, p := range packages {
 		found, err := filepath.Glob(filepath.Join(a.dir, "debs", p+"_*.deb"))
 		if err != nil || len(found) != 1 {
-			return nil, fmt.Errorf("package %s of %s was downloaded as %q", p, a.suite, found)
+			return fmt.Errorf("package %s of %s was downloaded as %q", p, a.suite, found)
 		}
 		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", found[0], dir).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("dpkg-deb -x %s: %w %s", found[0], err, out)
+			return fmt.Errorf("dpkg-deb -x %s: %w %s", found[0], err, out)
 		}
-		debs = append(debs, filepath.Base(found[0]))
 	}
-	return debs, nil
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +14,9 @@ import (
 )
 
 // initramfs writes the first file system of a machine to path: the guest
-// program, the job, and the modules that the job names.
-func initramfs(path string, j *job.Job, guest []byte, m *modules) (err error) {
+// program, the job, the modules that the job names, and for a machine that has
+// no other files also those that the job keeps.
+func (b *boot) initramfs(path string, j *job.Job, guest []byte) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -29,7 +31,7 @@ func initramfs(path string, j *job.Job, guest []byte, m *modules) (err error) {
 		return err
 	}
 	c := newCPIOWriter(z)
-	if err := fill(c, j, guest, m); err != nil {
+	if err := b.fill(c, j, guest); err != nil {
 		return err
 	}
 	if err := c.close(); err != nil {
@@ -38,7 +40,7 @@ func initramfs(path string, j *job.Job, guest []byte, m *modules) (err error) {
 	return z.Close()
 }
 
-func fill(c *cpioWriter, j *job.Job, guest []byte, m *modules) error {
+func (b *boot) fill(c *cpioWriter, j *job.Job, guest []byte) error {
 	text, err := j.Encode()
 	if err != nil {
 		return err
@@ -47,13 +49,45 @@ func fill(c *cpioWriter, j *job.Job, guest []byte, m *modules) error {
 	c.file("init", 0o755, guest)
 	c.file(job.Path, 0o644, text)
 	for _, path := range j.Modules {
-		content, err := m.content(path)
+		content, err := b.image.modules.content(path)
 		if err != nil {
 			return err
 		}
 		c.file(path, 0o644, content)
 	}
+	if j.HostRoot {
+		return nil
+	}
+	c.dir(j.Dir)
+	for _, path := range j.Keep {
+		if err := addTree(c, path); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// addTree adds a file, or a directory with what is in it, under the path that
+// it has on the host.
+func addTree(c *cpioWriter, root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			c.dir(path)
+			return nil
+		case !d.Type().IsRegular():
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		c.file(path, uint32(info.Mode().Perm()), content)
+		return err
+	})
 }
 
 // buildGuest compiles the guest program, which depends on no library.

@@ -24,12 +24,13 @@ const (
 	emulated               // runs in QEMU
 )
 
-// kernels are all, the newest first. The names follow what Debian has: a suite
+// kernels are all. The first is used if none is named. The names follow what Debian has: a suite
 // that moves on gets a new name here.
 var kernels = []kernel{
 	{"7.2", "sid", userMode},
 	{"6.12", "trixie", userMode},
 	{"6.1", "bookworm", userMode},
+	{"7.3", "trixie-backports", emulated},
 }
 
 func findKernel(name string) (kernel, error) {
@@ -98,7 +99,11 @@ func (k kernel) fetch(ctx context.Context, dir string) error {
 	if err := os.Mkdir(made, 0o755); err != nil {
 		return err
 	}
-	if err := fetchUserMode(ctx, a, work, made); err != nil {
+	fetch := fetchUserMode
+	if k.flavor == emulated {
+		fetch = fetchEmulated
+	}
+	if err := fetch(ctx, a, work, made); err != nil {
 		return err
 	}
 	if err := os.Rename(made, dir); err != nil && !os.IsExist(err) {

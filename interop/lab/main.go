@@ -10,6 +10,14 @@
 // directory and the program of the command itself. It has the loopback network
 // and no other, and one processor.
 //
+// With -tests it runs the tests of packages instead, in several kernels:
+//
+//	go run ./interop/lab -kernel 7.2,6.12,6.1 -tests '^TestKernel' ./kernel .
+//
+// Kernel 7.3 is one for virtual machines, in QEMU, which is slow. There the
+// command sees no files but its program, its package's testdata, and what -keep
+// names.
+//
 // The exit status is the command's, or 124 if the time limit stopped it, 125 if
 // the lab failed, 126 if the command could not be started.
 package main
@@ -48,80 +56,114 @@ func main() {
 	os.Exit(status)
 }
 
+// options is what the command line says.
+type options struct {
+	boot    boot // what does not depend on the kernel
+	kernels []kernel
+	cache   string
+	tests   string // pattern; if it is set, the arguments are packages
+}
+
 // launch does what the command line says.
 func launch(ctx context.Context, args []string) (status int, err error) {
-	b := &boot{}
+	o, err := parse(args)
+	if err != nil {
+		return exitLab, err
+	}
+	if o.tests != "" {
+		return o.runTests(ctx)
+	}
+	return o.runCommand(ctx)
+}
+
+func parse(args []string) (*options, error) {
+	o := &options{boot: boot{env: os.Environ()}}
+	b := &o.boot
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
-	name := flags.String("kernel", kernels[0].name, "version of the kernel to boot")
-	flags.IntVar(&b.memory, "mem", 1024, "memory of the machine, in MiB")
+	names := flags.String("kernel", kernels[0].name, "`version` of the kernel to boot; several, separated by commas, with -tests")
+	flags.StringVar(&o.tests, "tests", "", "run the tests that match this `pattern`, of the packages that are the arguments")
+	flags.IntVar(&b.memory, "mem", 1024, "memory of the machine, in `MiB`")
 	flags.DurationVar(&b.limit, "timeout", 10*time.Minute, "time after which the machine is stopped")
-	flags.StringVar(&b.dir, "dir", "", "directory to run the command in (default: the current one)")
+	flags.StringVar(&b.dir, "dir", ".", "directory to run the command in")
 	load := flags.String("modules", "", "more kernel modules to load, such as veth,sch_netem")
-	keep := flags.String("keep", "", "more files and directories below /tmp that the command sees, separated by commas")
-	cache := flags.String("cache", "", "directory that kernels are kept in (default: .lab in the tree)")
+	keep := flags.String("keep", "", "more `paths` below /tmp that the command sees, separated by commas")
+	flags.StringVar(&o.cache, "cache", "", "`directory` that kernels are kept in (default: .lab in the tree)")
 	verbose := flags.Bool("v", false, "print what the kernel itself says")
 	if err := flags.Parse(args); err != nil {
-		return exitLab, err
+		return nil, err
 	}
 	if b.args = flags.Args(); len(b.args) == 0 {
-		return exitLab, errors.New("there is no command to run: lab [flags] -- command [arguments]")
-	}
-	if b.tree, err = findTree(); err != nil {
-		return exitLab, err
-	}
-	if *cache == "" {
-		*cache = filepath.Join(b.tree, ".lab")
+		return nil, errors.New("there is nothing to run: lab [flags] -- command [arguments], or lab -tests PATTERN [flags] packages")
 	}
 	if *verbose {
 		b.verbose = os.Stderr
 	}
-	b.modules, b.keep, b.env = list(*load), list(*keep), os.Environ()
-	return b.start(ctx, *name, *cache)
+	b.modules, b.keep = list(*load), list(*keep)
+	return o, o.complete(list(*names))
 }
 
 func list(flag string) []string {
 	return strings.FieldsFunc(flag, func(r rune) bool { return r == ',' })
 }
 
-// start boots the named kernel with the command of the command line.
-func (b *boot) start(ctx context.Context, name, cache string) (status int, err error) {
-	if err := b.place(); err != nil {
+// complete finds what the command line names.
+func (o *options) complete(names []string) (err error) {
+	if o.boot.tree, err = findTree(); err != nil {
+		return err
+	}
+	if o.cache == "" {
+		o.cache = filepath.Join(o.boot.tree, ".lab")
+	}
+	if o.cache, err = filepath.Abs(o.cache); err != nil {
+		return err
+	}
+	if o.boot.dir, err = filepath.Abs(o.boot.dir); err != nil {
+		return err
+	}
+	for _, name := range names {
+		k, err := findKernel(name)
+		if err != nil {
+			return err
+		}
+		o.kernels = append(o.kernels, k)
+	}
+	if len(o.kernels) != 1 && o.tests == "" {
+		return fmt.Errorf("a command runs in one kernel, not in %d", len(o.kernels))
+	}
+	return nil
+}
+
+// runCommand runs the command in the only kernel.
+func (o *options) runCommand(ctx context.Context) (status int, err error) {
+	b := o.boot
+	if b.image, err = o.kernels[0].open(ctx, o.cache); err != nil {
 		return exitLab, err
 	}
-	k, err := findKernel(name)
-	if err != nil {
-		return exitLab, err
-	}
-	if b.image, err = k.open(ctx, cache); err != nil {
-		return exitLab, err
-	}
+	b.place()
 	status, err = b.run(ctx, os.Stdout)
 	switch {
 	case errors.Is(err, errLimit):
-		return exitLimit, fmt.Errorf("%w: kernel %s was stopped after %v while it ran %q", err, b.image.release, b.limit, b.args)
+		return exitLimit, err
 	case err != nil:
 		return exitLab, err
 	}
 	return status, nil
 }
 
-// place makes the directory absolute, and keeps it visible, and the program too
-// if the command is a path.
-func (b *boot) place() error {
-	dir, err := filepath.Abs(b.dir)
-	if err != nil {
-		return err
+// place has the command see its own program, if it is given as a path, and its
+// directory.
+func (b *boot) place() {
+	if b.image.flavor == userMode {
+		b.keep = append(b.keep, b.dir)
 	}
-	b.dir = dir
-	b.keep = append(b.keep, dir)
-	if strings.Contains(b.args[0], "/") {
-		program := b.args[0]
-		if !filepath.IsAbs(program) {
-			program = filepath.Join(dir, program)
-		}
-		b.keep = append(b.keep, program)
+	program := b.args[0]
+	if !strings.Contains(program, "/") {
+		return
 	}
-	return nil
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(b.dir, program)
+	}
+	b.keep = append(b.keep, program)
 }
 
 // findTree returns this module's directory, at or above the current one.

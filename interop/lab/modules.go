@@ -34,7 +34,7 @@ func readModules(dir string) (*modules, error) {
 		return nil, err
 	}
 	builtin, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) { // not all packages have it
 		return nil, err
 	}
 	return parseModules(dir, string(dep), string(builtin))

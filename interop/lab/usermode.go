@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +22,7 @@ const (
 // fetchUserMode makes an image of Debian's package user-mode-linux.
 func fetchUserMode(ctx context.Context, a *archive, work, made string) error {
 	root := filepath.Join(work, "root")
-	if _, err := a.unpack(ctx, root, "user-mode-linux", "libc6"); err != nil {
+	if err := a.unpack(ctx, root, "user-mode-linux", "libc6"); err != nil {
 		return err
 	}
 	for _, name := range []string{umlLoader, umlLibc} {
@@ -75,11 +76,11 @@ func setLoader(program []byte, loader string) error {
 		copy(place, loader)
 		return nil
 	}
-	return fmt.Errorf("it asks for no loader")
+	return errors.New("it asks for no loader")
 }
 
-// umlCommand starts an image as a process. Its files are in dir.
-func (b *boot) umlCommand(ctx context.Context, dir, initrd string) *exec.Cmd {
+// userModeCommand starts an image as a process. Its files are in dir.
+func (b *boot) userModeCommand(ctx context.Context, dir, initrd string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "./"+umlProgram,
 		"mem="+fmt.Sprintf("%dM", b.memory), "initrd="+initrd, "uml_dir="+dir, "umid=guest",
 		"con=null", "con0=null,fd:1", "quiet")

@@ -33,7 +33,7 @@ func prepare() (*job.Job, error) {
 	if os.Getpid() != 1 {
 		return nil, errors.New("this is not the first process of a machine")
 	}
-	for _, m := range []mount{{"proc", "/proc", ""}, {"devtmpfs", "/dev", ""}} {
+	for _, m := range early {
 		if err := m.do(); err != nil {
 			return nil, err
 		}

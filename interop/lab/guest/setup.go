@@ -71,6 +71,9 @@ func (m mount) do() error {
 	return nil
 }
 
+// early are what the guest needs itself, and the command too.
+var early = []mount{{"proc", "/proc", ""}, {"devtmpfs", "/dev", ""}}
+
 // scratch are the directories in which the guest has a file system of its own,
 // so that a command leaves nothing on the host by accident.
 var scratch = []string{"/tmp", "/var/tmp", "/run", "/dev/shm"}
@@ -88,7 +91,10 @@ func enterRoot(j *job.Job) error {
 	if err != nil {
 		return err
 	}
-	mounts := []mount{{"proc", "/proc", ""}, {"sysfs", "/sys", ""}, {"devtmpfs", "/dev", ""}, {"devpts", "/dev/pts", "ptmxmode=0666"}}
+	mounts := []mount{{"sysfs", "/sys", ""}, {"devpts", "/dev/pts", "ptmxmode=0666"}}
+	if j.HostRoot {
+		mounts = slices.Concat(early, mounts)
+	}
 	for _, dir := range scratch {
 		mounts = append(mounts, mount{"tmpfs", dir, "mode=1777"})
 	}
