@@ -92,7 +92,7 @@ func TestDetach(t *testing.T) {
 					updateBoth(t, c, s)
 				}
 			}
-			closeBoth(t, c, s)
+			endBoth(t, c, s)
 		})
 	}
 }
@@ -132,8 +132,8 @@ func updateBoth(t *testing.T, c, s *Conn) {
 	}
 }
 
-// closeBoth ends a connection in good order.
-func closeBoth(t *testing.T, c, s *Conn) {
+// endBoth ends a connection in good order.
+func endBoth(t *testing.T, c, s *Conn) {
 	t.Helper()
 	if err := c.CloseWrite(); err != nil {
 		t.Errorf("CloseWrite: %v", err)
@@ -278,7 +278,7 @@ func TestDetachResumption(t *testing.T) {
 				t.Errorf("resumed %v, want %v", got, resumed)
 			}
 		}
-		closeBoth(t, c, s)
+		endBoth(t, c, s)
 	}
 }
 
@@ -371,7 +371,7 @@ func TestDetachUnix(t *testing.T) {
 		c, s = moved(t, c, clientConfig()), moved(t, s, nil)
 		echo(t, c, s)
 	}
-	closeBoth(t, c, s)
+	endBoth(t, c, s)
 }
 
 // TestDetachErrors checks that a connection goes on after a Detach that failed.
