@@ -32,6 +32,9 @@ type boot struct {
 	keep []string
 }
 
+// graceTime is how long what should have stopped is waited for.
+const graceTime = 5 * time.Second
+
 // errLimit is the error of a machine that was stopped at its time limit.
 var errLimit = errors.New("the time limit has passed")
 
@@ -81,6 +84,7 @@ func (b *boot) job() (*job.Job, error) {
 		Modules:  b.image.modules.order(slices.Concat(everyModule, b.modules)),
 		HostRoot: b.image.flavor == userMode,
 		Keep:     b.keep,
+		Limit:    b.limit + graceTime,
 		Args:     b.args,
 		Dir:      b.dir,
 		// The host's directory for temporary files may not be there.
@@ -94,7 +98,7 @@ func (b *boot) watch(ctx context.Context, cmd *exec.Cmd, c *console) error {
 	// A machine may be several processes, which go together.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = graceTime
 	err := cmd.Run()
 	if cmd.Process != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left behind

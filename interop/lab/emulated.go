@@ -46,7 +46,7 @@ func (b *boot) emulatedCommand(ctx context.Context, initrd string) *exec.Cmd {
 		"-accel", "tcg", "-cpu", "max", "-m", fmt.Sprint(b.memory), "-nodefaults", "-no-reboot",
 		"-display", "none", "-serial", "stdio",
 		"-kernel", filepath.Join(b.image.dir, emulatedKernel), "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 quiet")
+		"-append", "console=ttyS0 quiet oops=panic panic=-1")
 }
 
 // depmod writes modules.dep, which this kernel's packages leave to the machine

@@ -83,7 +83,7 @@ func setLoader(program []byte, loader string) error {
 func (b *boot) userModeCommand(ctx context.Context, dir, initrd string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "./"+umlProgram,
 		"mem="+fmt.Sprintf("%dM", b.memory), "initrd="+initrd, "uml_dir="+dir, "umid=guest",
-		"con=null", "con0=null,fd:1", "quiet")
+		"con=null", "con0=null,fd:1", "quiet", "oops=panic")
 	cmd.Dir = b.image.dir // the loader's path is relative
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+b.image.dir, "TMPDIR="+memoryDir(b.memory, dir))
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,7 @@ const setupFailed = 126
 func main() {
 	j, err := prepare()
 	if err == nil {
+		time.AfterFunc(j.Limit, turnOff)
 		err = serve(j)
 	}
 	if err != nil {

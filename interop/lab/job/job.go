@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Path is where a Job lies in the initramfs.
@@ -26,6 +27,10 @@ type Job struct {
 	// Keep are files and directories of the host that stay visible although
 	// the guest has a file system of its own above them, as it has on /tmp.
 	Keep []string
+
+	// Limit is the time after which the machine turns itself off, in case that
+	// the launcher is not there any more to do it.
+	Limit time.Duration
 
 	Args []string
 	Dir  string
