@@ -53,7 +53,7 @@ func walk(f func(name string) error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && name != root && (strings.HasPrefix(d.Name(), ".git") || d.Name() == "testdata"):
+		case d.IsDir() && name != root && (strings.HasPrefix(d.Name(), ".git") || d.Name() == ".lab" || d.Name() == "testdata"):
 			return fs.SkipDir
 		case d.IsDir():
 			return nil

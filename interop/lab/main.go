@@ -30,6 +30,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -154,7 +155,7 @@ func (o *options) runCommand(ctx context.Context) (status int, err error) {
 // directory.
 func (b *boot) place() {
 	if b.image.flavor == userMode {
-		b.keep = append(b.keep, b.dir)
+		b.keep = append(slices.Clone(b.keep), b.dir)
 	}
 	program := b.args[0]
 	if !strings.Contains(program, "/") {
@@ -163,7 +164,7 @@ func (b *boot) place() {
 	if !filepath.IsAbs(program) {
 		program = filepath.Join(b.dir, program)
 	}
-	b.keep = append(b.keep, program)
+	b.keep = append(slices.Clone(b.keep), program)
 }
 
 // findTree returns this module's directory, at or above the current one.

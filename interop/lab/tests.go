@@ -77,57 +77,53 @@ func (o *options) runIn(ctx context.Context, k kernel, packages []testPackage) (
 	if b.image, err = k.open(ctx, o.cache); err != nil {
 		return fail(err)
 	}
-	if err := k.compile(ctx, packages, dir); err != nil {
-		return fail(err)
-	}
 	for _, p := range packages {
 		fmt.Printf("=== KERNEL %s: %s\n", b.image.release, p.path)
-		outcomes = append(outcomes, b.test(ctx, p, dir, o.tests))
+		start := time.Now()
+		out := outcome{kernel: b.image.release, pkg: p.path}
+		program := filepath.Join(dir, path.Base(p.path)+".test")
+		if out.err = k.compile(ctx, p, program); out.err == nil {
+			b.test(ctx, p, program, o.tests, &out)
+		}
+		out.took = time.Since(start).Round(100 * time.Millisecond)
+		outcomes = append(outcomes, out)
 	}
 	return outcomes
 }
 
-// compile makes the packages' test programs. Only one kernel gets the race
+// compile makes a package's test program. Only one kernel gets the race
 // detector: it is about the program and not about the kernel, and needs
 // libraries that are not there in an emulated machine.
-func (k kernel) compile(ctx context.Context, packages []testPackage, dir string) error {
-	args, env := []string{"test", "-c", "-o", dir + "/"}, append(os.Environ(), "CGO_ENABLED=0")
+func (k kernel) compile(ctx context.Context, p testPackage, program string) error {
+	args, env := []string{"test", "-c", "-o", program}, append(os.Environ(), "CGO_ENABLED=0")
 	if k == kernels[0] {
 		args, env = append(args, "-race"), os.Environ()
 	}
-	for _, p := range packages {
-		args = append(args, p.path)
-	}
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", append(args, p.path)...)
 	cmd.Env = env
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("the tests do not build: %w\n%s", err, out)
+		return fmt.Errorf("the tests do not build: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	if _, err := os.Stat(program); err != nil {
+		return errors.New("there are no tests")
 	}
 	return nil
 }
 
 // test runs one package's tests. In the lab there is kernel TLS, and tests may
 // count on that.
-func (b boot) test(ctx context.Context, p testPackage, dir, pattern string) outcome {
-	out := outcome{kernel: b.image.release, pkg: p.path}
-	program := filepath.Join(dir, path.Base(p.path)+".test")
-	if _, err := os.Stat(program); err != nil {
-		out.err = errors.New("it has no tests")
-		return out
-	}
+func (b boot) test(ctx context.Context, p testPackage, program, pattern string, out *outcome) {
 	// The tests' own limit is the lower one: it says where they hang.
 	own := b.limit - b.limit/10
 	b.args = []string{program, "-test.run=" + pattern, "-test.v", "-test.timeout=" + own.String()}
 	b.dir, b.env = p.dir, append(slices.Clone(b.env), "HANDOFF_LAB=1")
 	if data := filepath.Join(p.dir, "testdata"); b.image.flavor == emulated && isDir(data) {
-		b.keep = append(b.keep, data)
+		b.keep = append(slices.Clone(b.keep), data)
 	}
 	b.place()
-	start := time.Now()
 	v := &verdicts{to: os.Stdout}
 	status, err := b.run(ctx, v)
 	v.close()
-	out.took = time.Since(start).Round(100 * time.Millisecond)
 	out.passed, out.failed, out.skipped = v.passed, v.failed, v.skipped
 	switch {
 	case err != nil:
@@ -137,7 +133,6 @@ func (b boot) test(ctx context.Context, p testPackage, dir, pattern string) outc
 	case v.passed+v.failed == 0:
 		out.err = errors.New("no test ran")
 	}
-	return out
 }
 
 func isDir(path string) bool {
