@@ -190,11 +190,14 @@ func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string, prot
 		}
 		config.ServerName = host
 	}
-	if timeout := d.base.TLSHandshakeTimeout; timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, handshakeTimeoutError{})
-		defer cancel()
+	// net/http lets connections get ready that nobody waits for any more, so
+	// there must be a bound.
+	timeout := d.base.TLSHandshakeTimeout
+	if timeout <= 0 {
+		timeout = defaultHandshakeTimeout
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, handshakeTimeoutError{})
+	defer cancel()
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace != nil && trace.TLSHandshakeStart != nil {
 		trace.TLSHandshakeStart()

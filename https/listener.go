@@ -109,7 +109,7 @@ func (l *listener) handshake(inner net.Conn) {
 	if !ok {
 		conn = tls.Server(inner, l.config)
 	}
-	defer l.recover(conn)
+	defer l.recoverPanic(conn)
 	timeout := handshakeTimeout(l.srv)
 	ctx, cancel := context.WithTimeoutCause(l.ctx, timeout, fmt.Errorf("not complete after %v", timeout))
 	defer cancel()
@@ -122,9 +122,9 @@ func (l *listener) handshake(inner net.Conn) {
 	}
 }
 
-// recover keeps panics of the Config's callbacks from ending the process, as
-// net/http does.
-func (l *listener) recover(conn net.Conn) {
+// recoverPanic keeps panics of the Config's callbacks from ending the process,
+// as net/http does.
+func (l *listener) recoverPanic(conn net.Conn) {
 	if v := recover(); v != nil {
 		l.logf("http: panic serving %v: %v\n%s", conn.RemoteAddr(), v, debug.Stack())
 		conn.Close()
@@ -146,7 +146,8 @@ func (l *listener) dispatch(conn *tls.Conn) net.Conn {
 	return nil
 }
 
-// defaultHandshakeTimeout is for servers that have no timeout of their own.
+// defaultHandshakeTimeout is for servers and clients without a timeout of their
+// own.
 const defaultHandshakeTimeout = 10 * time.Second
 
 // handshakeTimeout is the shortest of the server's timeouts that bound the
@@ -168,16 +169,19 @@ func handshakeTimeout(srv *http.Server) time.Duration {
 // the server that ends. Those who forgot the s in https are told.
 func (l *listener) refuse(ctx context.Context, conn *tls.Conn, err error) {
 	defer conn.Close()
+	var plain net.Conn
 	switch header := (tls.RecordHeaderError{}); {
 	case l.ctx.Err() != nil:
 		return
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	case errors.As(err, &header) && header.Conn != nil && looksLikeHTTP(header.RecordHeader):
-		err = errPlainHTTP
-		defer l.answerPlain(header.Conn)
+		err, plain = errPlainHTTP, header.Conn
 	}
 	l.logf("http: TLS handshake error from %s: %v", conn.RemoteAddr(), err)
+	if plain != nil {
+		l.answerPlain(plain)
+	}
 }
 
 var errPlainHTTP = errors.New("client sent an HTTP request to an HTTPS server")

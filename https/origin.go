@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 )
 
 // origin is a server while it is in use: while requests to it are under way, or
@@ -19,6 +20,10 @@ type origin struct {
 	http2  bool
 	err    error
 
+	first     chan struct{} // who sends to it has the first turn with HTTP/2
+	pooled    chan struct{} // closed when the connection is there for all
+	setPooled func()
+
 	// Protected by the route's mutex.
 	users int // requests and connections
 	spare *clientConn
@@ -29,6 +34,12 @@ var (
 	errNotHTTP2 = errors.New("https: the server has stopped speaking HTTP/2")
 	errNoHTTP1  = errors.New("https: the server does not speak HTTP/2, and HTTP/1 is not enabled")
 )
+
+func newOrigin(addr string, cancel context.CancelFunc) *origin {
+	o := &origin{addr: addr, cancel: cancel, known: make(chan struct{}), first: make(chan struct{}, 1), pooled: make(chan struct{})}
+	o.setPooled = sync.OnceFunc(func() { close(o.pooled) })
+	return o
+}
 
 // wait waits until the protocol is known.
 func (o *origin) wait(ctx context.Context) error {
@@ -49,7 +60,7 @@ func (r *route) acquire(ctx context.Context, addr string) *origin {
 		// Others may come to wait for this too, and must not lose it when the
 		// first one gives up. When all do, it ends.
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		o = &origin{addr: addr, cancel: cancel, known: make(chan struct{})}
+		o = newOrigin(addr, cancel)
 		r.origins[addr] = o
 		go r.discover(ctx, o)
 	}
@@ -130,8 +141,8 @@ func (r *route) adopt(o *origin, conn *clientConn) *clientConn {
 	return conn
 }
 
-// dialHTTP1 is the dial function of the http.Transport for HTTP/1. Requests
-// that can be sent by HTTP/1 only have no origin.
+// dialHTTP1 is the dial function of the http.Transports for HTTP/1. Requests that
+// can be sent by HTTP/1 only have no origin.
 func (r *route) dialHTTP1(ctx context.Context, _, addr string) (net.Conn, error) {
 	o, _ := ctx.Value(originKey{}).(*origin)
 	if o != nil {

@@ -38,6 +38,7 @@ type Transport struct {
 //   - base.Proxy may name proxies with the schemes http and https, which are
 //     asked to CONNECT. socks5 is not supported: dial such a proxy in
 //     DialContext;
+//   - a TLSHandshakeTimeout of 0 means 10 seconds;
 //   - there is one pool of connections for each version of HTTP and each proxy,
 //     and MaxIdleConns, MaxIdleConnsPerHost and MaxConnsPerHost hold for each;
 //   - Response.TLS is set as net/http does it, and the connection that
@@ -65,7 +66,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	return r.roundTrip(req)
+	resp, err := r.roundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Request = req
+	return resp, nil
 }
 
 // CloseIdleConnections closes the connections that no request is using.
@@ -111,6 +117,7 @@ type route struct {
 	dialer       *dialer
 	protocols    http.Protocols
 	http1, http2 *http.Transport
+	upgrades     *http.Transport // HTTP/1 for WebSocket
 
 	mutex   sync.Mutex
 	origins map[string]*origin // by host:port
@@ -120,6 +127,10 @@ func newRoute(d *dialer) *route {
 	r := &route{dialer: d, protocols: clientProtocols(d.base), origins: make(map[string]*origin)}
 	r.http1 = newInner(d.base, (*http.Protocols).SetHTTP1)
 	r.http1.DialTLSContext = r.dialHTTP1
+	// Its connections are of no use to other requests, which would take them for
+	// the server's choice of HTTP/1.
+	r.upgrades = r.http1.Clone()
+	r.upgrades.DisableKeepAlives = true
 	r.http2 = newInner(d.base, (*http.Protocols).SetUnencryptedHTTP2)
 	r.http2.DialTLSContext = r.dialHTTP2
 	r.http2.CloseIdleConnections() // which sets it up
@@ -153,8 +164,11 @@ func clientProtocols(base *http.Transport) (p http.Protocols) {
 const maxAttempts = 3
 
 func (r *route) roundTrip(req *http.Request) (*http.Response, error) {
-	if !r.protocols.HTTP2() || isUpgrade(req) {
-		return r.viaHTTP1(req, nil)
+	switch {
+	case !r.protocols.HTTP2():
+		return r.viaHTTP1(r.http1, req, nil)
+	case isUpgrade(req):
+		return r.viaHTTP1(r.upgrades, req, nil)
 	}
 	addr, err := canonicalAddr(req.URL)
 	if err != nil {
@@ -165,9 +179,6 @@ func (r *route) roundTrip(req *http.Request) (*http.Response, error) {
 		o := r.acquire(req.Context(), addr)
 		resp, err := r.via(req, o)
 		r.release(o)
-		if resp != nil {
-			resp.Request = req
-		}
 		if !errors.Is(err, errNotHTTP2) || attempt == maxAttempts {
 			return resp, err
 		}
@@ -184,23 +195,40 @@ func (r *route) via(req *http.Request, o *origin) (*http.Response, error) {
 		return nil, err
 	}
 	if o.http2 {
-		return r.http2.RoundTrip(req.WithContext(withOrigin(req.Context(), o)))
+		return r.viaHTTP2(req, o)
 	}
-	return r.viaHTTP1(req, o)
+	return r.viaHTTP1(r.http1, req, o)
+}
+
+// viaHTTP2 lets one request go first. When that has its connection, the others
+// find it in the pool and make none of their own.
+func (r *route) viaHTTP2(req *http.Request, o *origin) (*http.Response, error) {
+	ctx := withOrigin(req.Context(), o)
+	select {
+	case <-o.pooled:
+	case o.first <- struct{}{}:
+		defer func() { <-o.first }()
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { o.setPooled() },
+		})
+	case <-ctx.Done():
+		closeBody(req)
+		return nil, context.Cause(ctx)
+	}
+	return r.http2.RoundTrip(req.WithContext(ctx))
 }
 
 // viaHTTP1 also sets Response.TLS, which net/http's implementation of HTTP/2
 // does itself.
-func (r *route) viaHTTP1(req *http.Request, o *origin) (*http.Response, error) {
+func (r *route) viaHTTP1(t *http.Transport, req *http.Request, o *origin) (*http.Response, error) {
 	var conn *clientConn
 	ctx := httptrace.WithClientTrace(withOrigin(req.Context(), o), &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { conn, _ = info.Conn.(*clientConn) },
 	})
-	resp, err := r.http1.RoundTrip(req.WithContext(ctx))
+	resp, err := t.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	resp.Request = req
 	if conn != nil {
 		resp.TLS = conn.state
 	}
