@@ -145,6 +145,9 @@ func (c *Conn) adoptKernelRX(d *half) error {
 	if err := sock.AdoptRX(c.in.suite); err != nil {
 		return err
 	}
+	if d.inside != 0 {
+		sock.GoOnInside(d.inside)
+	}
 	c.in.kernel = sock
 	c.in.place.enterKernel(d.since)
 	c.in.place.rekeys.Store(d.rekeys)

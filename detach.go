@@ -182,7 +182,11 @@ func (h *inbound) handOver() half {
 	case h.err != nil:
 		return half{mode: modeEnded}
 	case h.kernel != nil:
-		return half{mode: modeKernel, since: h.place.since.Load(), rekeys: h.place.rekeys.Load()}
+		d := half{mode: modeKernel, since: h.place.since.Load(), rekeys: h.place.rekeys.Load()}
+		if typ, ok := h.kernel.Inside(); ok {
+			d.inside = typ
+		}
+		return d
 	}
 	return userHalf(h.opener.Release())
 }

@@ -95,8 +95,13 @@ func descriptorIn(oob []byte) (*os.File, error) {
 
 // TestDetachToProcess passes a connection to and fro between two processes,
 // while both its sides send and receive all the time.
-func TestDetachToProcess(t *testing.T) {
-	for name, configs := range loadConfigs(t) {
+func TestDetachToProcess(t *testing.T) { detachToProcess(t, inUserSpace) }
+
+// TestKernelDetachToProcess does so where the kernel has a direction or both.
+func TestKernelDetachToProcess(t *testing.T) { detachToProcess(t, inKernel(t)) }
+
+func detachToProcess(t *testing.T, policies map[string]kernel.Policy) {
+	for name, configs := range loadConfigs(policies) {
 		for _, who := range []string{"client", "server"} {
 			t.Run(name+" "+who, func(t *testing.T) {
 				c, s := connectTalkers(t, configs)

@@ -75,7 +75,7 @@ type handover struct {
 //	uint8 mode;
 //	switch (mode) {
 //	case user:   opaque key<0..2^8-1>; opaque iv<0..2^8-1>; opaque mac<0..2^8-1>; uint64 next;
-//	case kernel: uint64 next; uint64 since; uint64 rekeys;
+//	case kernel: uint64 next; uint64 since; uint64 rekeys; uint8 inside;
 //	}
 type half struct {
 	guard
@@ -83,8 +83,9 @@ type half struct {
 	mode         halfMode
 	next         uint64 // number of the next record; of a kernel's, about
 	key, iv, mac []byte // of user
-	since        uint64 // of kernel
-	rekeys       uint64 // of kernel
+	since        uint64 // of kernel, as the two below
+	rekeys       uint64
+	inside       byte // type of a record that was received in part, 0 if there is none
 }
 
 // halfMode says who protects a direction.
@@ -138,6 +139,7 @@ func (d *half) append(b []byte) []byte {
 		b = binary.BigEndian.AppendUint64(b, d.next)
 		b = binary.BigEndian.AppendUint64(b, d.since)
 		b = binary.BigEndian.AppendUint64(b, d.rekeys)
+		b = append(b, d.inside)
 	}
 	return b
 }
@@ -175,6 +177,7 @@ func (d *half) read(r *wire.Reader) {
 		d.next = r.U64()
 		d.since = r.U64()
 		d.rekeys = r.U64()
+		d.inside = r.U8()
 	case modeEnded:
 	default:
 		r.Fail()

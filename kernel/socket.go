@@ -126,6 +126,14 @@ func (s *Socket) AdoptRX(suite *keyschedule.Suite) error {
 	return s.adopt(&s.rx, "adopt RX", suite, s.sys.VerifyRX)
 }
 
+// Inside returns the type of the record of which Receive has given the beginning
+// and not yet the end, and whether there is one. It is for another process to go
+// on with, by GoOnInside: FreeBSD's kernel says the type only once.
+func (s *Socket) Inside() (typ byte, ok bool) { return s.typ, s.inside }
+
+// GoOnInside makes the next Receive go on within a record of type typ.
+func (s *Socket) GoOnInside(typ byte) { s.typ, s.inside = typ, true }
+
 func (s *Socket) adopt(d *direction, op string, suite *keyschedule.Suite, verify func(*keyschedule.Suite) error) error {
 	if err := verify(suite); err != nil {
 		return refuse(s.sys.Rules(), op, err)

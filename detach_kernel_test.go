@@ -1,0 +1,173 @@
+//go:build unix
+
+package tls
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/go-handoff/tls/kernel"
+	"github.com/go-handoff/tls/kernel/kerneltest"
+)
+
+// detachGround is a kernel that connections move on. The models' sockets have
+// no descriptors: there only the blob goes from one Conn to the next.
+type detachGround struct {
+	name    string
+	network network
+	rekey   bool
+	move    func(t testing.TB, conn *Conn, config *Config) *Conn
+}
+
+func detachGrounds(t *testing.T) []detachGround {
+	t.Helper()
+	grounds := []detachGround{
+		{"Linux model", modelSockets(kernel.RulesLinux), true, movedInPlace},
+		{"Linux model without rekey", modelSockets(kernel.RulesLinux, kerneltest.NoRekey()), false, movedInPlace},
+		{"FreeBSD model", modelSockets(kernel.RulesFreeBSD), false, movedInPlace},
+	}
+	if r := kernel.Probe(); r.Available {
+		return append(grounds, detachGround{"kernel", sockets, r.Rekey.OK, moved})
+	} else {
+		t.Logf("ONLY ON MODELS: %s", r.Reason)
+	}
+	return grounds
+}
+
+func modelSockets(rules kernel.Rules, options ...kerneltest.Option) network {
+	return func(t testing.TB) (client, server net.Conn) {
+		t.Helper()
+		c, s, err := kerneltest.Pair(rules, options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, s
+	}
+}
+
+// movedInPlace goes on with conn by way of a blob, over the same socket.
+func movedInPlace(t testing.TB, conn *Conn, config *Config) *Conn {
+	t.Helper()
+	key := GenerateHandoverKey()
+	env, err := key.newEnvelope(config.rand())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.in.Lock()
+	conn.out.Lock()
+	blob, err := conn.leave(env)
+	conn.out.Unlock()
+	conn.in.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, id, err := key.open(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := parseHandover(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := h.adopt(conn.conn, id, key, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// TestKernelDetach moves connections of which the kernel has one direction or
+// both, also in the middle of a record.
+func TestKernelDetach(t *testing.T) {
+	policies := map[string]kernel.Policy{
+		"TX":   {TX: kernel.Require, RX: kernel.Off},
+		"RX":   {TX: kernel.Off, RX: kernel.Require},
+		"both": {TX: kernel.Require, RX: kernel.Require},
+	}
+	for _, g := range detachGrounds(t) {
+		for what, policy := range policies {
+			for _, v := range versions {
+				t.Run(fmt.Sprintf("%s/%s/%s", g.name, what, VersionName(v)), func(t *testing.T) {
+					client, server := clientConfig(), serverConfig("P256")
+					client.Kernel, server.Kernel = policy, policy
+					client.MaxVersion = v
+					cc, ss := connect(t, g.network, client, server)
+					c, s := cc.(*Conn), ss.(*Conn)
+					for range 3 {
+						before := [...]Offload{c.Offload(), s.Offload()}
+						c, s = g.moveMidway(t, c, s)
+						checkSame(t, before, [...]Offload{c.Offload(), s.Offload()})
+						echo(t, c, s)
+						if v == VersionTLS13 && (g.rekey || policy.RX == kernel.Off) {
+							g.update(t, c, s)
+						}
+					}
+					if _, err := c.ExportKeys(); err != ErrInKernel {
+						t.Errorf("ExportKeys: %v", err)
+					}
+					endBoth(t, c, s)
+				})
+			}
+		}
+	}
+}
+
+// moveMidway moves both ends of a connection when the client has read records in
+// part.
+func (g *detachGround) moveMidway(t *testing.T, c, s *Conn) (*Conn, *Conn) {
+	t.Helper()
+	story := make([]byte, 3000)
+	tale(7).fill(story, 0)
+	for _, part := range [][]byte{story[:1000], story[1000:1001], story[1001:]} {
+		if _, err := s.Write(part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard := 0
+	for _, n := range []int{300, 2, 1, 299, 1000} {
+		got := make([]byte, n)
+		if _, err := io.ReadFull(c, got); err != nil {
+			t.Fatal(err)
+		}
+		if err := tale(7).check(got, uint64(heard)); err != nil {
+			t.Fatalf("%s: %v", g.name, err)
+		}
+		heard += n
+		c, s = g.move(t, c, c.config), g.move(t, s, s.config)
+	}
+	rest := make([]byte, len(story)-heard)
+	if _, err := io.ReadFull(c, rest); err != nil {
+		t.Fatal(err)
+	}
+	if err := tale(7).check(rest, uint64(heard)); err != nil {
+		t.Fatal(err)
+	}
+	return c, s
+}
+
+// update asks for new keys on both sides, as far as they can be had.
+func (g *detachGround) update(t *testing.T, c, s *Conn) {
+	t.Helper()
+	for _, conn := range [...]*Conn{c, s} {
+		err := conn.KeyUpdate(t.Context())
+		if stuck := !g.rekey && conn.config.Kernel.TX == kernel.Require; stuck != (err == ErrNoRekey) || !stuck && err != nil {
+			t.Fatalf("KeyUpdate: %v", err)
+		}
+	}
+	echo(t, c, s)
+}
+
+// checkSame compares where the directions are and since when.
+func checkSame(t *testing.T, before, after [2]Offload) {
+	t.Helper()
+	for i := range before {
+		for _, d := range [...][2]DirectionOffload{{before[i].TX, after[i].TX}, {before[i].RX, after[i].RX}} {
+			d[0].Remaining, d[1].Remaining = 0, 0
+			if d[0].Where != UserSpace && d[0] != d[1] {
+				t.Errorf("%v, was %v", d[1], d[0])
+			}
+		}
+	}
+}
