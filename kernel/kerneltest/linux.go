@@ -33,9 +33,10 @@ func (s *receiveSide) takeLinux(p []byte, typed bool) (r kernel.Received, err er
 		n := copy(p[r.N:], rec.content)
 		r.N += n
 		rec.content = rec.content[n:]
-		if r.EOR = len(rec.content) == 0; !r.EOR {
+		if len(rec.content) > 0 {
 			return r, nil
 		}
+		r.EOR = true // also if another record begins and does not end
 		s.list = s.list[1:]
 		if r.Type != typeData {
 			return r, nil

@@ -69,9 +69,7 @@ func (s *receiveSide) enable(k *keyschedule.TrafficKeys) error {
 	if s.busy.Load() > 0 {
 		panic("kerneltest: keys for the receiving direction while somebody receives")
 	}
-	if err := s.conn.mismatch(s.conn.tx.suite(), k.Suite); err != nil {
-		return err
-	}
+	other := s.conn.tx.suite()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := []string{"TlsRxSw", "TlsCurrRxSw"}
@@ -80,6 +78,9 @@ func (s *receiveSide) enable(k *keyschedule.TrafficKeys) error {
 			return err
 		}
 		names = []string{"TlsRxRekeyOk"}
+	}
+	if err := s.conn.mismatch(other, k.Suite); err != nil {
+		return err
 	}
 	prot, err := newProtection(k)
 	if err != nil {

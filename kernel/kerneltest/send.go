@@ -65,9 +65,7 @@ func (s *sendSide) enable(k *keyschedule.TrafficKeys) error {
 	if s.busy.Load() > 0 {
 		panic("kerneltest: keys for the sending direction while somebody sends")
 	}
-	if err := s.conn.mismatch(s.conn.rx.suite(), k.Suite); err != nil {
-		return err
-	}
+	other := s.conn.rx.suite()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := []string{"TlsTxSw", "TlsCurrTxSw"}
@@ -76,6 +74,9 @@ func (s *sendSide) enable(k *keyschedule.TrafficKeys) error {
 			return err
 		}
 		names = []string{"TlsTxRekeyOk"}
+	}
+	if err := s.conn.mismatch(other, k.Suite); err != nil {
+		return err
 	}
 	prot, err := newProtection(k)
 	if err != nil {
