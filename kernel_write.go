@@ -115,9 +115,10 @@ func (c *Conn) requeue(queue []outgoing) {
 // kernelError returns an error of sending as the application gets it, and ends
 // the sending side if it is no timeout.
 func (c *Conn) kernelError(err error) error {
+	if err == nil {
+		return nil // e would be allocated
+	}
 	switch e := net.Error(nil); {
-	case err == nil:
-		return nil
 	case errors.As(err, &e) && e.Timeout():
 		return err
 	case errors.Is(err, syscall.EBADMSG):
