@@ -118,14 +118,3 @@ func (b *boot) watch(ctx context.Context, cmd *exec.Cmd, c *console) error {
 	}
 	return fmt.Errorf("kernel %s went away before the command ended: %v", b.image.release, err)
 }
-
-// memoryDir returns where a user mode kernel's memory goes: a file that must
-// not run out of space, as the kernel dies of that without a word.
-func memoryDir(mebibytes int, fallback string) string {
-	const shm = "/dev/shm"
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(shm, &s); err != nil || uint64(s.Bavail)*uint64(s.Bsize)>>20 < uint64(mebibytes) {
-		return fallback
-	}
-	return shm
-}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,9 +33,14 @@ func (o *options) runTests(ctx context.Context) (status int, err error) {
 	if err != nil {
 		return exitLab, err
 	}
+	dir, err := os.MkdirTemp("", "lab-tests-*")
+	if err != nil {
+		return exitLab, err
+	}
+	defer os.RemoveAll(dir)
 	var outcomes []outcome
 	for _, k := range o.kernels {
-		outcomes = append(outcomes, o.runIn(ctx, k, packages)...)
+		outcomes = append(outcomes, o.runIn(ctx, k, packages, dir)...)
 		if ctx.Err() != nil {
 			return exitLab, context.Cause(ctx)
 		}
@@ -65,24 +69,19 @@ func (o *options) listPackages(ctx context.Context) (packages []testPackage, err
 	return packages, nil
 }
 
-// runIn runs the tests in one kernel.
-func (o *options) runIn(ctx context.Context, k kernel, packages []testPackage) (outcomes []outcome) {
-	fail := func(err error) []outcome { return []outcome{{kernel: k.name, pkg: "all", err: err}} }
-	dir, err := os.MkdirTemp("", "lab-tests-*")
-	if err != nil {
-		return fail(err)
-	}
-	defer os.RemoveAll(dir)
+// runIn runs the tests in one kernel. The test programs stay in dir.
+func (o *options) runIn(ctx context.Context, k kernel, packages []testPackage, dir string) (outcomes []outcome) {
+	var err error
 	b := o.boot
 	if b.image, err = k.open(ctx, o.cache); err != nil {
-		return fail(err)
+		return []outcome{{kernel: k.name, pkg: "all", err: err}}
 	}
 	for _, p := range packages {
 		fmt.Printf("=== KERNEL %s: %s\n", b.image.release, p.path)
 		start := time.Now()
 		out := outcome{kernel: b.image.release, pkg: p.path}
-		program := filepath.Join(dir, path.Base(p.path)+".test")
-		if out.err = k.compile(ctx, p, program); out.err == nil {
+		var program string
+		if program, out.err = k.compile(ctx, p, dir); out.err == nil {
 			b.test(ctx, p, program, o.tests, &out)
 		}
 		out.took = time.Since(start).Round(100 * time.Millisecond)
@@ -91,23 +90,28 @@ func (o *options) runIn(ctx context.Context, k kernel, packages []testPackage) (
 	return outcomes
 }
 
-// compile makes a package's test program. Only one kernel gets the race
-// detector: it is about the program and not about the kernel, and needs
-// libraries that are not there in an emulated machine.
-func (k kernel) compile(ctx context.Context, p testPackage, program string) error {
-	args, env := []string{"test", "-c", "-o", program}, append(os.Environ(), "CGO_ENABLED=0")
+// compile makes a package's test program in dir, if it is not there. Only one
+// kernel gets the race detector: it is about the program and not about the
+// kernel, and needs libraries that are not there in an emulated machine.
+func (k kernel) compile(ctx context.Context, p testPackage, dir string) (program string, err error) {
+	program = filepath.Join(dir, strings.ReplaceAll(p.path, "/", "_")+".test")
+	args, env := []string{"test", "-c"}, append(os.Environ(), "CGO_ENABLED=0")
 	if k == kernels[0] {
+		program = filepath.Join(dir, "race-"+filepath.Base(program))
 		args, env = append(args, "-race"), os.Environ()
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, p.path)...)
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", program, p.path)...)
 	cmd.Env = env
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("the tests do not build: %w\n%s", err, bytes.TrimSpace(out))
+		return "", fmt.Errorf("the tests do not build: %w\n%s", err, bytes.TrimSpace(out))
 	}
 	if _, err := os.Stat(program); err != nil {
-		return errors.New("there are no tests")
+		return "", errors.New("there are no tests")
 	}
-	return nil
+	return program, nil
 }
 
 // test runs one package's tests. In the lab there is kernel TLS, and tests may

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 )
 
 // The files of a user mode kernel. It is a program, and its suite's C library
@@ -87,4 +88,20 @@ func (b *boot) userModeCommand(ctx context.Context, dir, initrd string) *exec.Cm
 	cmd.Dir = b.image.dir // the loader's path is relative
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+b.image.dir, "TMPDIR="+memoryDir(b.memory, dir))
 	return cmd
+}
+
+// memoryDir returns where a user mode kernel's memory goes: a file that must
+// not run out of space, as the kernel dies of that without a word, and that it
+// must be able to execute from. Containers often have a shared memory file
+// system that is neither.
+func memoryDir(mebibytes int, fallback string) string {
+	const (
+		shm    = "/dev/shm"
+		noExec = 8 // ST_NOEXEC
+	)
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(shm, &s); err != nil || s.Flags&noExec != 0 || uint64(s.Bavail)*uint64(s.Bsize)>>20 < uint64(mebibytes) {
+		return fallback
+	}
+	return shm
 }
