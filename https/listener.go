@@ -196,8 +196,8 @@ func looksLikeHTTP(header [5]byte) bool {
 
 // The bounds of what is read of a request in plain HTTP.
 const (
-	plainTimeout = 500 * time.Millisecond
-	plainLimit   = 256 << 10
+	plainTimeout = 2 * time.Second
+	plainLimit   = 1 << 20
 )
 
 // answerPlain answers a request in plain HTTP. It reads the rest of it, because
