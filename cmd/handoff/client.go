@@ -7,17 +7,21 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-handoff/tls"
+	"github.com/go-handoff/tls/https"
 )
 
 const (
-	connectTimeout = 30 * time.Second
-	headerTimeout  = time.Minute
-	maxRedirects   = 10
+	connectTimeout   = 30 * time.Second
+	handshakeTimeout = 15 * time.Second
+	headerTimeout    = time.Minute
+	maxRedirects     = 10
 )
 
 // dialed is a connection and how long it took.
@@ -44,11 +48,11 @@ func dial(ctx context.Context, addr string, config *tls.Config) (*dialed, error)
 	}
 	d := &dialed{Conn: tls.Client(raw, config), connect: time.Since(start)}
 	start = time.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshakeTimeout)
+	limited, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := d.HandshakeContext(limited); err != nil {
 		raw.Close()
-		return nil, explainHandshake(limited, err)
+		return nil, explainHandshake(err)
 	}
 	d.ready = time.Now()
 	d.handshake = d.ready.Sub(start)
@@ -63,11 +67,14 @@ var (
 )
 
 // explainHandshake says what errors of a handshake mean to a user.
-func explainHandshake(ctx context.Context, err error) error {
+func explainHandshake(err error) error {
 	var header tls.RecordHeaderError
+	var network net.Error
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return context.Cause(ctx)
+	case errors.As(err, &network) && network.Timeout():
+		return errHandshakeTimeout
+	case errors.Is(err, http.ErrSchemeMismatch): // net/http found the header below
+		return errPlainHTTP
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errEarlyEnd
 	case !errors.As(err, &header) || header.Conn == nil:
@@ -78,24 +85,31 @@ func explainHandshake(ctx context.Context, err error) error {
 	return errNotTLS
 }
 
+// httpFlags choose between the versions of HTTP.
+type httpFlags struct {
+	HTTP1 bool `name:"http1.1" xor:"http" help:"Speak HTTP/1.1 only."`
+	HTTP2 bool `name:"http2" xor:"http" help:"Speak HTTP/2 only."`
+}
+
+// protocols returns what net/http shall speak.
+func (f httpFlags) protocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(!f.HTTP2)
+	p.SetHTTP2(!f.HTTP1)
+	return p
+}
+
 // newHTTPClient returns net/http's client over our connections. Each client
-// makes its own. There are no proxies, because net/http would speak to the
-// server behind one by crypto/tls.
-func newHTTPClient(config *tls.Config) *http.Client {
-	config = config.Clone()
-	config.NextProtos = []string{"http/1.1"}
+// makes its own, directly to the server.
+func newHTTPClient(config *tls.Config, protocols *http.Protocols) *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
-			DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-				d, err := dial(ctx, addr, config)
-				if err != nil {
-					return nil, err
-				}
-				return d.Conn, nil
-			},
+		Transport: https.NewTransport(config, &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
+			TLSHandshakeTimeout:   handshakeTimeout,
+			Protocols:             protocols,
 			DisableCompression:    true, // so that Content-Length is the file's
 			ResponseHeaderTimeout: headerTimeout,
-		},
+		}),
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			switch {
 			case r.URL.Scheme != "https":
@@ -109,14 +123,21 @@ func newHTTPClient(config *tls.Config) *http.Client {
 }
 
 // fetch requests a file. The caller closes the response's body.
-func fetch(ctx context.Context, client *http.Client, url string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func fetch(ctx context.Context, client *http.Client, target string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, explainURL(err)
 	}
 	request.Header.Set("User-Agent", "handoff")
+	var failed atomic.Bool // the handshake
+	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { failed.Store(err != nil) },
+	}))
 	response, err := client.Do(request)
 	if err != nil {
+		if e := (*url.Error)(nil); failed.Load() && errors.As(err, &e) {
+			e.Err = explainHandshake(e.Err)
+		}
 		return nil, explainURL(err)
 	}
 	if response.StatusCode/100 != 2 {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 
 	"github.com/go-handoff/tls"
+	"github.com/go-handoff/tls/https"
 )
 
 // demoCmd shows both sides at work.
@@ -89,9 +90,12 @@ func startDemo(p *process, name string) (*demo, error) {
 	}
 	d.url = fmt.Sprintf("https://%s/%s", inner.Addr(), demoFile)
 	files := http.FileServer(http.Dir(name))
-	d.server = newServer(inner, serverConfig(p, []tls.Certificate{cert}), d.watch(files), p.logger(false))
+	d.server = newServer(inner, serverConfig(p, []tls.Certificate{cert}), http1(), d.watch(files), p.logger(false))
 	return d, nil
 }
+
+// http1 is for what is shown here: on HTTP/2 no whole files reach the connection.
+func http1() *http.Protocols { return httpFlags{HTTP1: true}.protocols() }
 
 // watch notes after each request what the server's connection did with it.
 func (d *demo) watch(next http.Handler) http.Handler {
@@ -132,9 +136,9 @@ func (d *demo) fetchAll(ctx context.Context, p *process) ([]transfer, error) {
 func (d *demo) fetch(ctx context.Context, config *tls.Config) (t transfer, err error) {
 	var conn *tls.Conn
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { conn, _ = info.Conn.(*tls.Conn) },
+		GotConn: func(info httptrace.GotConnInfo) { conn = https.Conn(info.Conn) },
 	})
-	client := newHTTPClient(config)
+	client := newHTTPClient(config, http1())
 	defer client.CloseIdleConnections()
 	response, err := fetch(ctx, client, d.url)
 	if err != nil {

@@ -19,6 +19,7 @@ type getCmd struct {
 	URL    httpsURL `arg:"" help:"What to fetch: an https URL."`
 	Output string   `short:"o" placeholder:"FILE" help:"Write to this file, which appears when it is complete, instead of standard output."`
 	clientFlags
+	httpFlags
 }
 
 // Help is printed below the flags.
@@ -54,7 +55,7 @@ func (c *getCmd) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	client := newHTTPClient(config)
+	client := newHTTPClient(config, c.protocols())
 	defer client.CloseIdleConnections()
 	response, err := fetch(ctx, client, string(c.URL))
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls"
+	"github.com/go-handoff/tls/https"
 )
 
 // serveCmd serves a directory.
@@ -23,6 +24,7 @@ type serveCmd struct {
 	CertOut  string `placeholder:"FILE" help:"Write the certificate here, in PEM, for clients to trust."`
 	ClientCA string `name:"client-ca" placeholder:"FILE" help:"Demand client certificates that these authorities, in PEM, signed."`
 	versionFlags
+	httpFlags
 	Verbose bool `short:"v" help:"Log each request and failed handshake."`
 }
 
@@ -30,7 +32,7 @@ type serveCmd struct {
 func (serveCmd) Help() string {
 	return `Without --cert, a throw-away certificate is made for localhost and the address, and its fingerprint printed. When the server is ready, "listening on ADDRESS" is printed.
 
-Everybody who can connect can fetch all files below the directory, except those whose name, or whose directory's name, begins with a dot. Links that lead out of it are not followed. Requests other than GET and HEAD are refused.
+Everybody who can connect can fetch all files below the directory, except those whose name, or whose directory's name, begins with a dot. Links that lead out of it are not followed. Requests other than GET and HEAD are refused. HTTP/2 is spoken with those who can, unless --http1.1 is given: files then go out faster where the kernel encrypts.
 
 Ctrl-C (SIGINT) and SIGTERM stop the server when the transfers in progress are done, or after 10 seconds; the exit status is 1 if that cut some off. A second signal stops it at once.
 
@@ -63,7 +65,7 @@ func (c *serveCmd) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	s := newServer(inner, config, readOnly(http.FileServer(files)), p.logger(c.Verbose))
+	s := newServer(inner, config, c.protocols(), readOnly(http.FileServer(files)), p.logger(c.Verbose))
 	if err := c.announce(p, config.Certificates[0], inner.Addr()); err != nil {
 		return errors.Join(err, s.shutdown(p))
 	}
@@ -135,13 +137,10 @@ func (c *serveCmd) chain() ([]tls.Certificate, error) {
 	return []tls.Certificate{cert}, err
 }
 
-// serverConfig returns what the servers of this command have in common. HTTP/2
-// is not offered: net/http cannot take it up on a connection that is not
-// crypto/tls's.
+// serverConfig returns what the servers of this command have in common.
 func serverConfig(p *process, certificates []tls.Certificate) *tls.Config {
 	return &tls.Config{
 		Certificates: certificates,
-		NextProtos:   []string{"http/1.1"},
 		KeyLogWriter: p.keyLog,
 	}
 }
@@ -162,22 +161,22 @@ type server struct {
 	patience  time.Duration // with transfers in progress, at the end
 }
 
-func newServer(inner net.Listener, config *tls.Config, handler http.Handler, logger *log.Logger) *server {
+func newServer(inner net.Listener, config *tls.Config, protocols *http.Protocols, handler http.Handler, logger *log.Logger) *server {
 	s := &server{
 		http: http.Server{
 			ReadHeaderTimeout: 30 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			ErrorLog:          logger,
+			Protocols:         protocols,
 			ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-				return context.WithValue(ctx, connKey{}, c)
+				return context.WithValue(ctx, connKey{}, https.Conn(c))
 			},
 		},
 		done:     make(chan error, 1),
 		patience: shutdownTimeout,
 	}
 	s.http.Handler = s.transfers.watch(handler, logger)
-	l := newListener(inner, config, logger.Printf)
-	go func() { s.done <- s.http.Serve(l) }()
+	go func() { s.done <- https.Serve(&s.http, inner, config) }()
 	return s
 }
 

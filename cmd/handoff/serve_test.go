@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,9 +34,12 @@ func TestServeCurl(t *testing.T) {
 		if r.status != 0 || checksum(r.stdout) != sum {
 			t.Errorf("%s: curl ended with %d and %d bytes: %s", version, r.status, len(r.stdout), r.stderr)
 		}
-		if !strings.Contains(r.stderr, "SSL connection using "+shown) || !strings.Contains(r.stderr, "HTTP/1.1 200") {
+		if !strings.Contains(r.stderr, "SSL connection using "+shown) || !strings.Contains(r.stderr, "HTTP/2 200") {
 			t.Errorf("%s: %s", version, r.stderr)
 		}
+	}
+	if r := curl(t, "-v", "--cacert", cacert, "--http1.1", s.url("/large")); checksum(r.stdout) != sum || !strings.Contains(r.stderr, "HTTP/1.1 200") {
+		t.Errorf("HTTP/1.1: %d bytes: %s", len(r.stdout), r.stderr)
 	}
 	if r := curl(t, "--cacert", cacert, "-r", "2-4", s.url("/small")); r.stdout != "few" {
 		t.Errorf("a range is %q", r.stdout)
@@ -58,7 +62,7 @@ func TestServeOpenSSLClient(t *testing.T) {
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		request := strings.NewReader("GET /small HTTP/1.0\r\n\r\n")
 		r := openssl(t, request, "s_client", "-connect", s.addr, "-servername", "localhost", "-verify_hostname", "localhost",
-			"-verify_return_error", "-CAfile", cacert, version, "-alpn", "h2,http/1.1", "-brief", "-ign_eof")
+			"-verify_return_error", "-CAfile", cacert, version, "-alpn", "http/1.1", "-brief", "-ign_eof")
 		if r.status != 0 || !strings.HasSuffix(r.stdout, "\r\n\r\na few bytes\n") || !strings.Contains(r.stderr, "Verification: OK") {
 			t.Errorf("%s: s_client ended with %d: %q, %s", version, r.status, r.stdout, r.stderr)
 		}
@@ -134,7 +138,8 @@ func TestServeClientCA(t *testing.T) {
 			t.Errorf("%s: curl ended with %d: %s", version, r.status, r.stderr)
 		}
 		get := []string{"get", "--cacert", p.ca, "--min", version, "--max", version, s.url("/small")}
-		handoff(t, nil, get...).want(t, exitError, "remote error")
+		// By HTTP/2, net/http can lose the reason: it writes before it reads.
+		handoff(t, nil, append(get, "--http1.1")...).want(t, exitError, "remote error")
 		r := handoff(t, nil, append(get, "--cert", p.clientCert, "--key", p.clientKey)...)
 		r.want(t, exitOK, "")
 		if r.stdout != "a few bytes\n" {
@@ -190,7 +195,7 @@ func TestServeConfinement(t *testing.T) {
 func TestServeOthers(t *testing.T) {
 	s, _, _ := serveDirectory(t, "--verbose")
 	r := curl(t, "-w", "%{http_code}", "http://"+s.addr+"/small")
-	if r.stdout != "This server speaks HTTPS.\n400" {
+	if r.stdout != "Client sent an HTTP request to an HTTPS server.\n400" {
 		t.Errorf("plain HTTP is answered by %q", r.stdout)
 	}
 	// The rest of the request does not meet a reset, which could overtake the
@@ -204,7 +209,7 @@ func TestServeOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(plain)
-	if err != nil || !strings.HasSuffix(string(text), "\r\n\r\nThis server speaks HTTPS.\n") {
+	if err != nil || !strings.HasSuffix(string(text), "\r\n\r\nClient sent an HTTP request to an HTTPS server.\n") {
 		t.Errorf("a request in plain HTTP is answered by %q, %v", text, err)
 	}
 	for range 20 {
@@ -228,7 +233,7 @@ func TestServeOthers(t *testing.T) {
 	if status := s.stop(t, syscall.SIGTERM); status != exitOK {
 		t.Errorf("exit status %d", status)
 	}
-	for _, want := range []string{"handshake failed: plain HTTP request\n", "handshake failed: tls: "} {
+	for _, want := range []string{": client sent an HTTP request to an HTTPS server\n", "http: TLS handshake error from 127.0.0.1:"} {
 		if !strings.Contains(s.stderr(), want) {
 			t.Errorf("the log has no %q: %s", want, s.stderr())
 		}
@@ -262,7 +267,7 @@ func TestServeGracefulStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newHTTPClient(&tls.Config{RootCAs: pool})
+	client := newHTTPClient(&tls.Config{RootCAs: pool}, httpFlags{}.protocols())
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	response, err := fetch(ctx, client, s.url("/large"))
@@ -295,7 +300,7 @@ func holdTransfer(t *testing.T, pool *x509.CertPool, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
-	response, err := fetch(ctx, newHTTPClient(&tls.Config{RootCAs: pool}), url)
+	response, err := fetch(ctx, newHTTPClient(&tls.Config{RootCAs: pool}, httpFlags{}.protocols()), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +347,7 @@ func TestServeCutOff(t *testing.T) {
 	}
 	var logged safeBuffer
 	own, output := capture(t)
-	s := newServer(inner, serverConfig(own, []tls.Certificate{p.server}), http.FileServer(files), log.New(&logged, "", 0))
+	s := newServer(inner, serverConfig(own, []tls.Certificate{p.server}), nil, http.FileServer(files), log.New(&logged, "", 0))
 	s.patience = time.Millisecond
 	holdTransfer(t, p.pool, "https://"+inner.Addr().String()+"/large")
 	if err := s.shutdown(own); err == nil || err.Error() != "stopped, and cut off 1 transfer" {
@@ -368,7 +373,7 @@ func TestServeMethods(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/", "/small", "/missing"} {
-		if r := curl(t, "--cacert", cacert, "--head", s.url(path)); r.status != 0 || !strings.HasPrefix(r.stdout, "HTTP/1.1 ") {
+		if r := curl(t, "--cacert", cacert, "--head", s.url(path)); r.status != 0 || !strings.HasPrefix(r.stdout, "HTTP/2 ") {
 			t.Errorf("HEAD %s: curl ended with %d: %q", path, r.status, r.stdout)
 		}
 	}
@@ -399,4 +404,22 @@ func TestServeReadFrom(t *testing.T) {
 	if _, ok := f.(*os.File); !ok {
 		t.Errorf("files are served as %T", f)
 	}
+}
+
+func TestServeHTTPVersions(t *testing.T) {
+	both, cacert, sum := serveDirectory(t)
+	for _, flag := range []string{"", "--http1.1", "--http2"} {
+		args := slices.DeleteFunc([]string{"get", "--cacert", cacert, flag, both.url("/large")}, func(s string) bool { return s == "" })
+		r := handoff(t, nil, args...)
+		r.want(t, exitOK, "")
+		if checksum(r.stdout) != sum {
+			t.Errorf("%s: the wrong %d bytes", flag, len(r.stdout))
+		}
+	}
+	one, cacert, _ := serveDirectory(t, "--http1.1")
+	if r := curl(t, "--cacert", cacert, "--http2", "-o", os.DevNull, "-w", "%{http_version}", one.url("/small")); r.stdout != "1.1" {
+		t.Errorf("curl spoke HTTP/%s", r.stdout)
+	}
+	handoff(t, nil, "get", "--cacert", cacert, "--http2", one.url("/small")).want(t, exitError, "no application protocol")
+	handoff(t, nil, "get", "--http2", "--http1.1", one.url("/small")).want(t, exitUsage, "")
 }
