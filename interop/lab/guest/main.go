@@ -19,13 +19,11 @@ import (
 const setupFailed = 126
 
 func main() {
-	j, err := prepare()
-	if err == nil {
-		time.AfterFunc(j.Limit, turnOff)
-		err = serve(j)
-	}
-	if err != nil {
+	if j, err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "lab: guest:", err)
+	} else {
+		time.AfterFunc(j.Limit, turnOff)
+		serve(j)
 	}
 	turnOff()
 }
@@ -51,7 +49,7 @@ func prepare() (*job.Job, error) {
 }
 
 // serve runs the job and prints its exit status.
-func serve(j *job.Job) error {
+func serve(j *job.Job) {
 	err := setUp(j)
 	fmt.Printf("\n%s\n", j.Begins())
 	code := setupFailed
@@ -62,7 +60,6 @@ func serve(j *job.Job) error {
 		fmt.Fprintln(os.Stderr, "lab: guest:", err)
 	}
 	fmt.Printf("\n%s\n", j.Ends(code))
-	return nil
 }
 
 func setUp(j *job.Job) error {
