@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,18 +22,24 @@ const (
 
 const ulpName = "tls"
 
+// Control messages, from linux/tls.h, and the ioctl that tells how much is on
+// its way.
+const (
+	cmsgLevel   = unix.SOL_TLS
+	cmsgSetType = 1
+	cmsgGetType = 2
+	ioctlUnsent = unix.TIOCOUTQ
+)
+
 // linuxSocket is the System of a TCP socket on Linux.
 type linuxSocket struct {
-	raw syscall.RawConn
+	socket
 
 	// options excludes getsockopt and setsockopt of level SOL_TLS from one another, which
 	// kernels without the fix of CVE-2023-28466 do not.
 	options sync.Mutex
 	hasULP  bool
 	tx, rx  infoLayout // of the keys that are installed
-
-	receiver receiver
-	sender   sender
 }
 
 func openTCP(tcp *net.TCPConn) (System, error) {
@@ -57,14 +62,8 @@ func openTCP(tcp *net.TCPConn) (System, error) {
 }
 
 func newLinuxSocket(tcp *net.TCPConn) (*linuxSocket, error) {
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	s := &linuxSocket{raw: raw}
-	s.receiver.init()
-	s.sender.init()
-	return s, nil
+	s := new(linuxSocket)
+	return s, s.init(tcp)
 }
 
 func (*linuxSocket) Rules() Rules    { return RulesLinux }
@@ -174,55 +173,4 @@ func (s *linuxSocket) get(option int, b []byte) error {
 	s.options.Lock()
 	defer s.options.Unlock()
 	return s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, b) })
-}
-
-// SocketError implements [System].
-func (s *linuxSocket) SocketError() error {
-	return s.control(func(fd int) error {
-		code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-		if err == nil && code != 0 {
-			err = syscall.Errno(code)
-		}
-		return err
-	})
-}
-
-// Unsent implements [System].
-func (s *linuxSocket) Unsent() (n int, err error) {
-	err = s.control(func(fd int) (err error) {
-		n, err = unix.IoctlGetInt(fd, unix.TIOCOUTQ)
-		return err
-	})
-	return n, err
-}
-
-// control calls f with the socket's descriptor, which is open meanwhile.
-func (s *linuxSocket) control(f func(fd int) error) error {
-	var inner error
-	err := s.raw.Control(func(fd uintptr) { inner = f(int(fd)) })
-	if err != nil {
-		return pollError(err)
-	}
-	return inner
-}
-
-// setsockopt is here because package unix's functions for byte strings would
-// leave copies of the keys.
-func setsockopt(fd, level, option int, b []byte) error {
-	_, _, errno := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
-		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-func getsockopt(fd, level, option int, b []byte) error {
-	n := uint32(len(b))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
-		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
