@@ -2,7 +2,6 @@ package tls
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,8 +19,8 @@ import (
 // The config supplies what is not the connection's: Rand, Time, RecordPadding,
 // record sizing, Kernel, and a client's ClientSessionCache with the ServerName
 // that new sessions are kept under. Nothing else in it matters, and nothing is
-// verified again: ConnectionState says who the peer is. A nil config means the
-// zero one.
+// verified again: ConnectionState says who the peer is. A direction that the
+// kernel has stays there, whatever Kernel says. A nil config means the zero one.
 //
 // Like [net.FileConn], which it uses, it turns TCP_NODELAY and keep-alives on.
 func Adopt(f *os.File, blob []byte, key *HandoverKey, config *Config) (*Conn, error) {
@@ -86,7 +85,10 @@ func (h *handover) conn(conn net.Conn, config *Config) (*Conn, error) {
 	hc.AcceptSessions = r == roleClient && (&binding{conn: c, cfg: config}).resumes()
 	c.owesUpdate.Store(h.owesUpdate)
 	read, write := engine.TrafficSecrets()
-	if err := errors.Join(c.adoptRX(h, read), c.adoptTX(h, write)); err != nil {
+	if err = c.adoptRX(h, read); err == nil {
+		err = c.adoptTX(h, write)
+	}
+	if err != nil {
 		c.leaveAlone()
 		return nil, err
 	}
@@ -94,7 +96,8 @@ func (h *handover) conn(conn net.Conn, config *Config) (*Conn, error) {
 	return c, nil
 }
 
-// leaveAlone overwrites the keys of a connection that nobody gets.
+// leaveAlone overwrites the keys of a connection that nobody gets. The socket is
+// not touched.
 func (c *Conn) leaveAlone() {
 	c.in.leave()
 	c.out.leave()
@@ -120,8 +123,9 @@ func (c *Conn) adoptRX(h *handover, secret keyschedule.TrafficSecret) error {
 	case modeKernel:
 		c.in.level, c.in.suite, c.in.secret = handshake.LevelApplication, suite, &secret
 		return c.adoptKernelRX(&h.in)
+	case modeEnded:
+		c.in.stop(io.EOF)
 	}
-	c.in.stop(io.EOF)
 	return nil
 }
 
@@ -171,8 +175,9 @@ func (c *Conn) adoptTX(h *handover, secret keyschedule.TrafficSecret) error {
 	case modeKernel:
 		c.out.secret = &secret
 		return c.adoptKernelTX(&h.out, suite)
+	case modeEnded:
+		c.out.stop(errShutdown)
 	}
-	c.out.stop(errShutdown)
 	return nil
 }
 

@@ -12,7 +12,8 @@ import (
 // socket only, and only for a bounded time. Keys that the kernel has stay there.
 //
 // The peer notices nothing. The descriptor that this process used is closed,
-// without close_notify. Deadlines stay behind.
+// without close_notify. Deadlines stay behind. The connection must be over a TCP
+// or Unix socket ([ErrNoDescriptor]).
 //
 // It handshakes first if that was not done, waits for Writes that are in
 // progress, and sends what is still to be sent. Nobody may be reading
@@ -21,8 +22,9 @@ import (
 // connection goes on as it was, unless it had failed before or sending has just
 // failed. Afterwards everything but Close returns [ErrDetached].
 //
-// The descriptor and the blob must go to one place only. Two that go on with
-// one connection use the same nonces, which gives the keys away.
+// The descriptor and the blob must go to one place only: two that go on with one
+// connection use the same nonces, which gives the keys away. Until somebody else
+// has adopted the connection, this process can take it back by Adopt.
 func (c *Conn) Detach(key *HandoverKey) (*os.File, []byte, error) {
 	if err := c.enterWrite(); err != nil {
 		return nil, nil, err
@@ -74,11 +76,12 @@ func (c *Conn) detach(key *HandoverKey) (*os.File, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	id := identify(c.conn) // it is still open if the next step succeeds
 	file, err := descriptorOf(c.conn)
 	if err != nil {
 		return nil, nil, err
 	}
-	blob, err := c.leave(env)
+	blob, err := c.leave(env, id)
 	if err != nil {
 		_ = file.Close()
 		return nil, nil, err
@@ -87,8 +90,8 @@ func (c *Conn) detach(key *HandoverKey) (*os.File, []byte, error) {
 	return file, blob, nil
 }
 
-// descriptorOf returns another descriptor of the socket, which lives on when conn is
-// closed.
+// descriptorOf returns another descriptor of the socket, which lives on when conn
+// is closed.
 func descriptorOf(conn net.Conn) (*os.File, error) {
 	switch conn := conn.(type) {
 	case *net.TCPConn:
@@ -99,9 +102,10 @@ func descriptorOf(conn net.Conn) (*os.File, error) {
 	return nil, ErrNoDescriptor
 }
 
-// leave puts the connection into a blob, and ends it here. in and out are held.
-func (c *Conn) leave(env *envelope) ([]byte, error) {
-	id := identify(c.conn)
+// leave puts the connection into a blob, and ends it here. Suspend is the point
+// of no return: nothing fails after it. in and out are held.
+func (c *Conn) leave(env *envelope, id socketID) ([]byte, error) {
+	made := c.config.time()
 	if err := c.settle(); err != nil {
 		return nil, err
 	}
@@ -114,7 +118,7 @@ func (c *Conn) leave(env *envelope) ([]byte, error) {
 		return nil, err
 	}
 	h := &handover{
-		made:       c.config.time(),
+		made:       made,
 		socket:     id,
 		owesUpdate: c.owesUpdate.Swap(false),
 		records:    c.out.records,

@@ -57,7 +57,7 @@ func movedInPlace(t testing.TB, conn *Conn, config *Config) *Conn {
 	}
 	conn.in.Lock()
 	conn.out.Lock()
-	blob, err := conn.leave(env)
+	blob, err := conn.leave(env, identify(conn.conn))
 	conn.out.Unlock()
 	conn.in.Unlock()
 	if err != nil {

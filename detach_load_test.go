@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -21,8 +22,12 @@ import (
 // moves is how often each connection under load changes hands.
 var moves = flag.Int("moves", 200, "handovers of each connection under load")
 
-// maxTurn is how long a process has a connection.
-const maxTurn = time.Millisecond
+const (
+	// maxTurn is how long a process has a connection.
+	maxTurn = time.Millisecond
+	// loadTimeout is what no connection needs, on slow machines either.
+	loadTimeout = 5 * time.Minute
+)
 
 // tale is an endless stream of bytes that can be gone on with at any place, by
 // whoever knows where that is.
@@ -142,7 +147,7 @@ func (p *talker) move(key *HandoverKey, config *Config) error {
 		f.Close()
 		return fmt.Errorf("Adopt: %w", err)
 	}
-	return p.conn.SetDeadline(time.Now().Add(time.Minute))
+	return p.conn.SetDeadline(time.Now().Add(loadTimeout))
 }
 
 // wander takes many turns, each with the connection moved.
@@ -161,7 +166,7 @@ func (p *talker) wander(config *Config) error {
 
 // finish says all that there is to say, and hears the rest.
 func (p *talker) finish() error {
-	if err := p.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := p.conn.SetReadDeadline(time.Now().Add(loadTimeout)); err != nil {
 		return err
 	}
 	return errors.Join(p.conn.CloseWrite(), p.listen())
@@ -232,11 +237,24 @@ func loadConfigs(policies map[string]kernel.Policy) map[string][2]*Config {
 	return configs
 }
 
+// smallSockets hold little, so that records are on their way in all states.
+func smallSockets(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	client, server = sockets(t)
+	for _, conn := range []net.Conn{client, server} {
+		tcp := conn.(*net.TCPConn)
+		if err := errors.Join(tcp.SetReadBuffer(1<<16), tcp.SetWriteBuffer(1<<16)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return client, server
+}
+
 func connectTalkers(t *testing.T, configs [2]*Config) (c, s *talker) {
 	t.Helper()
-	cc, ss := connect(t, sockets, configs[0], configs[1])
+	cc, ss := connect(t, smallSockets, configs[0], configs[1])
 	for _, conn := range []tlsConn{cc, ss} {
-		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(loadTimeout)); err != nil {
 			t.Fatal(err)
 		}
 	}

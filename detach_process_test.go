@@ -72,7 +72,7 @@ func (p *talker) takeOver(u *net.UnixConn, key *HandoverKey, config *Config) err
 		f.Close()
 		return fmt.Errorf("Adopt: %w", err)
 	}
-	return p.conn.SetDeadline(time.Now().Add(time.Minute))
+	return p.conn.SetDeadline(time.Now().Add(loadTimeout))
 }
 
 func descriptorIn(oob []byte) (*os.File, error) {
@@ -163,7 +163,7 @@ func startProcess(t *testing.T, key *HandoverKey, policy kernel.Policy, p *talke
 	}
 	unix.CloseOnExec(pair[0])
 	said := new(strings.Builder)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAdoptingProcess$", "-test.timeout=2m")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestAdoptingProcess$", "-test.timeout=10m")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %d %d", processVariable, policy.TX, policy.RX, p.tells, p.hears))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(string(key.Bytes())), said, said
 	cmd.ExtraFiles = []*os.File{theirs}

@@ -674,6 +674,12 @@ func TestHandoverKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	b[0] = 0
+	for _, none := range []*HandoverKey{{}, GenerateHandoverKey()} {
+		none.Wipe()
+		if _, err := none.newEnvelope(new(Config).rand()); err != errNoHandoverKey || none.Bytes() != nil {
+			t.Errorf("a key that was wiped: %x, %v", none.Bytes(), err)
+		}
+	}
 	if got := key.Bytes(); !bytes.Equal(got, bytes.Repeat([]byte{0xa7}, 32)) {
 		t.Errorf("Bytes: %x", got)
 	}

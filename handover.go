@@ -3,6 +3,7 @@ package tls
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -41,7 +42,7 @@ var (
 	ErrHandoverReplayed = errors.New("tls: the blob was adopted already")
 	// ErrHandoverSocket means that a blob does not belong to the socket given, or
 	// that the socket is no longer connected.
-	ErrHandoverSocket = errors.New("tls: the blob belongs to another socket")
+	ErrHandoverSocket = errors.New("tls: the blob belongs to another socket, or this one is no longer connected")
 )
 
 // handover is a connection between two processes:
@@ -97,11 +98,11 @@ const (
 	modeEnded                      // nobody: close_notify was the last record
 )
 
-const max8, max16, max24 = 1<<8 - 1, 1<<16 - 1, 1<<24 - 1
+const max8 = 1<<8 - 1
 
-// fixedSize is more than the length of all in a handover that has a fixed
+// handoverFixed is more than the length of all in a handover that has a fixed
 // length, of all length fields, addresses and keys.
-const fixedSize = 1024
+const handoverFixed = 1024
 
 func (h *handover) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(h.made.UnixMilli()))
@@ -124,7 +125,7 @@ func (h *handover) append(b []byte) []byte {
 // size is at least the length of the encoding, so that appending does not leave
 // copies of keys behind in grown buffers.
 func (h *handover) size() int {
-	return fixedSize + len(h.plaintext) + len(h.ciphertext) + len(h.control) + len(h.engine)
+	return handoverFixed + len(h.plaintext) + len(h.ciphertext) + len(h.control) + len(h.engine)
 }
 
 func (d *half) append(b []byte) []byte {
@@ -140,6 +141,7 @@ func (d *half) append(b []byte) []byte {
 		b = binary.BigEndian.AppendUint64(b, d.since)
 		b = binary.BigEndian.AppendUint64(b, d.rekeys)
 		b = append(b, d.inside)
+	case modeEnded:
 	}
 	return b
 }
@@ -194,7 +196,7 @@ func (d *half) keys(suite *keyschedule.Suite) (*keyschedule.TrafficKeys, error) 
 	if k := keyschedule.NewTrafficKeys(suite, d.key, d.iv, d.mac, d.next); k != nil {
 		return k, nil
 	}
-	return nil, errors.New("keys that do not fit " + suite.Name)
+	return nil, fmt.Errorf("%w: keys that do not fit %s", ErrHandoverVersion, suite.Name)
 }
 
 func (d *half) wipe() {

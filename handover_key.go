@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -73,7 +74,20 @@ func GenerateHandoverKey() *HandoverKey {
 
 // Bytes returns the key for another process, which must get it by a way that
 // nobody else can read, such as a pipe or a socket between the two.
-func (k *HandoverKey) Bytes() []byte { return append([]byte(nil), k.secret[:]...) }
+func (k *HandoverKey) Bytes() []byte {
+	if k.secret == nil {
+		return nil
+	}
+	return bytes.Clone(k.secret[:])
+}
+
+// Wipe overwrites the key, which is of no use afterwards. Nobody may be using it.
+func (k *HandoverKey) Wipe() {
+	if k.secret != nil {
+		clear(k.secret[:])
+		k.secret = nil
+	}
+}
 
 func (k *HandoverKey) maxAge() time.Duration {
 	if k.MaxAge > 0 {
