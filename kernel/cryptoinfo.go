@@ -26,10 +26,6 @@ var infoLayouts = map[keyschedule.Cipher]infoLayout{
 	keyschedule.ChaCha20Poly1305: {id: 54, size: 56, iv: 4, ivLen: 12, key: 16, salt: 48, saltLen: 0, seq: 48},
 }
 
-// infoHeaderLen is how many bytes of state getsockopt can be asked for in place
-// of all: the version and the cipher, and no keys.
-const infoHeaderLen = 4
-
 const maxInfoLen = 56
 
 // cryptoInfo is one of those structs. It holds keys and must be wiped.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,10 @@ const (
 )
 
 const ulpName = "tls"
+
+// infoHeaderLen is how many bytes getsockopt can be asked for in place of the
+// whole state of a direction: the version and the cipher, and no keys.
+const infoHeaderLen = 4
 
 // Control messages, from linux/tls.h, and the ioctl that tells how much is on
 // its way.
@@ -173,4 +178,14 @@ func (s *linuxSocket) get(option int, b []byte) error {
 	s.options.Lock()
 	defer s.options.Unlock()
 	return s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, b) })
+}
+
+func getsockopt(fd, level, option int, b []byte) error {
+	n := uint32(len(b))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

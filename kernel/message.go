@@ -175,13 +175,3 @@ func setsockopt(fd, level, option int, b []byte) error {
 	}
 	return nil
 }
-
-func getsockopt(fd, level, option int, b []byte) error {
-	n := uint32(len(b))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
-		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}

@@ -193,8 +193,10 @@ func (s *Socket) Device() (tx, rx bool) { return s.sys.Device() }
 
 // Receive reads into p, which must not be empty, from the one record that comes
 // next, or on Linux from several records of application data in a row. typ is
-// the records' type, n how many bytes there are, and more says that the last
-// record goes on in the next call. An empty record has n 0 and no error.
+// the records' type, n how many bytes there are, and more says that the record
+// goes on in the next call. After several records, which are of application
+// data, more may be false though the last one goes on. An empty record has n 0
+// and no error.
 //
 // At the end of the stream err is io.EOF; whether the peer meant to end there,
 // its close_notify must have said before. After a record that does not

@@ -53,7 +53,7 @@ func (s *receiveSide) nextFreeBSD() error {
 		s.prot.seq++
 		return syscall.EBADMSG
 	}
-	s.list = append(s.list, record{typ: typ, content: content})
+	s.list = append(s.list, opened{typ: typ, content: content})
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (s *receiveSide) stopLinux(r kernel.Received, err error) (kernel.Received, 
 }
 
 // nextLinux returns the record that is to be read next, which stays in the list.
-func (s *receiveSide) nextLinux() (*record, error) {
+func (s *receiveSide) nextLinux() (*opened, error) {
 	switch {
 	case len(s.list) > 0:
 		return &s.list[0], nil
@@ -90,7 +90,7 @@ func (s *receiveSide) nextLinux() (*record, error) {
 
 // unprotectLinux puts a record into the list. One that does not authenticate
 // stays where it is, to fail again, or to be read with other keys.
-func (s *receiveSide) unprotectLinux(raw []byte) (*record, error) {
+func (s *receiveSide) unprotectLinux(raw []byte) (*opened, error) {
 	typ, content, ok := s.prot.open(raw)
 	if !ok || s.prot.seq == 0 { // the number wrapped
 		s.conn.count(1, "TlsDecryptError")
@@ -102,6 +102,6 @@ func (s *receiveSide) unprotectLinux(raw []byte) (*record, error) {
 		s.pending = true // whatever the protocol version
 		s.conn.count(1, "TlsRxRekeyReceived")
 	}
-	s.list = append(s.list, record{typ: typ, content: content})
+	s.list = append(s.list, opened{typ: typ, content: content})
 	return &s.list[len(s.list)-1], nil
 }

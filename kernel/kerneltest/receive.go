@@ -26,13 +26,13 @@ type receiveSide struct {
 	used    usedKeys
 	in      []byte   // what TCP received and nobody has looked at
 	eof     bool     // and then the stream ends
-	list    []record // unprotected, and not yet read to the end
+	list    []opened // unprotected, and not yet read to the end
 	dead    bool     // no more records are found
 	pending bool     // Linux waits for new keys
 }
 
-// record is a record that was unprotected.
-type record struct {
+// opened is a record that was unprotected.
+type opened struct {
 	typ     byte
 	content []byte
 	begun   bool // some of it was read
