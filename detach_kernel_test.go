@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/kernel/kerneltest"
+	"github.com/go-handoff/tls/record"
 )
 
 // detachGround is a kernel that connections move on. The models' sockets have
@@ -145,6 +146,45 @@ func (g *detachGround) moveMidway(t *testing.T, c, s *Conn) (*Conn, *Conn) {
 		t.Fatal(err)
 	}
 	return c, s
+}
+
+// TestKernelDetachWithinTicket moves a client to which the kernel has given a
+// ticket in part.
+func TestKernelDetachWithinTicket(t *testing.T) {
+	policy := kernel.Policy{TX: kernel.Require, RX: kernel.Require}
+	for _, g := range detachGrounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			client, server := clientConfig(), serverConfig("P256")
+			client.ClientSessionCache = NewLRUClientSessionCache(0)
+			client.Kernel, server.Kernel = policy, policy
+			server.SessionTicketsDisabled = true
+			cc, ss := connect(t, g.network, client, server)
+			c, s := cc.(*Conn), ss.(*Conn)
+			ticket := append([]byte("\x04\x00\x03\xf5\x00\x00\x00\x64\x00\x00\x00\x00\x00\x03\xe8"), make([]byte, 1002)...)
+			s.enqueue(outgoing{typ: record.Handshake, body: ticket})
+			s.due.Store(true)
+			if err := s.sendDue(); err != nil {
+				t.Fatal(err)
+			}
+			c.in.Lock()
+			_, err := c.advance(make([]byte, 300))
+			c.in.Unlock()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(c.in.control) != 300 {
+				t.Fatalf("%d bytes of the ticket were given", len(c.in.control))
+			}
+			c = g.move(t, c, client)
+			if len(c.in.control) != 300 {
+				t.Fatalf("%d bytes of the ticket moved", len(c.in.control))
+			}
+			echo(t, c, s)
+			if session, ok := client.ClientSessionCache.Get(testName); !ok || session == nil {
+				t.Error("the ticket was lost")
+			}
+		})
+	}
 }
 
 // update asks for new keys on both sides, as far as they can be had.

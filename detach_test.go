@@ -412,6 +412,39 @@ func TestDetachErrors(t *testing.T) {
 	echo(t, c, moved(t, conn, server))
 }
 
+// TestDetachUnsent has a message queued that cannot be sent.
+func TestDetachUnsent(t *testing.T) {
+	c, _ := connectRawVersion(t, VersionTLS13)
+	c.enqueue(outgoing{typ: record.Handshake, body: []byte{24, 0, 0, 1, 0}})
+	if err := c.SetWriteDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Detach(GenerateHandoverKey()); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Detach: %v", err)
+	}
+	c, _ = connectRawVersion(t, VersionTLS13)
+	final := errors.New("the end")
+	c.enqueue(outgoing{typ: record.Alert, body: []byte{2, 80}, final: final})
+	if _, _, err := c.Detach(GenerateHandoverKey()); err != final {
+		t.Errorf("Detach with an alert queued: %v", err)
+	}
+}
+
+// TestAdoptReset tries a socket that the peer has reset meanwhile.
+func TestAdoptReset(t *testing.T) {
+	c, s := connect(t, sockets, clientConfig(), serverConfig("P256"))
+	key := GenerateHandoverKey()
+	f, blob := mustDetach(t, s.(*Conn), key)
+	defer f.Close()
+	tcp := c.(*Conn).NetConn().(*net.TCPConn)
+	if err := errors.Join(tcp.SetLinger(0), tcp.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Adopt(f, blob, key, nil); !errors.Is(err, ErrHandoverSocket) {
+		t.Errorf("Adopt: %v", err)
+	}
+}
+
 func TestDetachDead(t *testing.T) {
 	key := GenerateHandoverKey()
 	c, peer := connectRawVersion(t, VersionTLS13)
