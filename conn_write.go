@@ -117,7 +117,7 @@ func (c *Conn) closeNotify() (sendErr, earlier error) {
 	}
 	if c.out.err == nil {
 		_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
-		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: errShutdown})
+		c.enqueue(closing(errShutdown))
 		c.out.closeErr = c.writeQueued(c.takeQueue())
 		if c.out.closeErr != nil {
 			c.out.stop(c.out.closeErr)
@@ -175,7 +175,7 @@ func (c *Conn) answerUpdate() {
 // Where the kernel cannot change keys, the sending side ends instead.
 func (c *Conn) updateKeys() {
 	if c.stuckTX() {
-		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: ErrNoRekey})
+		c.enqueue(closing(ErrNoRekey))
 		return
 	}
 	if err := c.step(c.engine.UpdateWriteKeys); err != nil {
@@ -259,18 +259,29 @@ func (c *Conn) writeBurst(b []byte) (int, error) {
 }
 
 // renewKeys changes our keys before they are used up (RFC 9846, section 5.5),
-// appending the KeyUpdate to dst. TLS 1.2 cannot: there the sending side ends,
-// with close_notify, while the key still allows one record more.
+// appending the KeyUpdate to dst.
 func (c *Conn) renewKeys(dst []byte) ([]byte, error) {
 	if c.out.room() > 0 {
 		return dst, nil
 	}
-	if c.engine.State().Version != keyschedule.VersionTLS13 {
-		c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: ErrRecordLimit})
-	} else {
-		c.updateKeys()
-	}
+	c.replaceKeys()
 	return c.out.sealQueue(dst, c.takeQueue(), c.config)
+}
+
+// replaceKeys queues what is due when our key is nearly used up: new ones. TLS
+// 1.2 has none: there the sending side ends, with close_notify, while the key
+// still allows one record more.
+func (c *Conn) replaceKeys() {
+	if c.engine.State().Version != keyschedule.VersionTLS13 {
+		c.enqueue(closing(ErrRecordLimit))
+		return
+	}
+	c.updateKeys()
+}
+
+// closing is a close_notify after which err is what writers get.
+func closing(err error) outgoing {
+	return outgoing{typ: record.Alert, body: []byte{alertLevelWarning, byte(alert.CloseNotify)}, final: err}
 }
 
 // outbound is the sending side.

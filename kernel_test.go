@@ -303,6 +303,22 @@ func TestKernelNoRekey(t *testing.T) {
 	}
 }
 
+// TestKernelLimit12 uses a key of TLS 1.2 up, which nothing can replace.
+func TestKernelLimit12(t *testing.T) {
+	for _, g := range kernelGrounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			client, server := kernelConfigs(VersionTLS12, both)
+			client.recordLimit = 6
+			c, s := connect(t, g.network, client, server)
+			n, err := c.Write(stream())
+			got, readErr := io.ReadAll(s)
+			if err != ErrRecordLimit || readErr != nil || n == 0 || n > 6*record.MaxPlaintext || !bytes.Equal(got, stream()[:n]) {
+				t.Errorf("wrote %d (%v), peer read %d (%v)", n, err, len(got), readErr)
+			}
+		})
+	}
+}
+
 func readError(c net.Conn) error {
 	_, err := io.ReadAll(c)
 	return err
@@ -508,6 +524,20 @@ func TestKernelCloseUnblocks(t *testing.T) {
 	})
 }
 
+// fillUp writes until nothing more is taken, and returns how much that was. The
+// deadline for writing has passed then.
+func fillUp(t *testing.T, c net.Conn) (sent int) {
+	t.Helper()
+	for n := 1; n > 0; sent += n {
+		_ = c.SetWriteDeadline(time.Now().Add(30 * time.Millisecond))
+		var err error
+		if n, err = c.Write(stream()); !errors.Is(err, os.ErrDeadlineExceeded) && err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sent
+}
+
 // TestKernelKeyUpdateContext breaks a KeyUpdate off that cannot be sent.
 func TestKernelKeyUpdateContext(t *testing.T) {
 	for _, g := range kernelGrounds(t) {
@@ -517,11 +547,7 @@ func TestKernelKeyUpdateContext(t *testing.T) {
 		t.Run(g.name, func(t *testing.T) {
 			client, server := kernelConfigs(VersionTLS13, both)
 			c, s := connect(t, g.network, client, server)
-			sent := 0
-			for n := 1; n > 0; sent += n { // until nothing more is taken
-				_ = c.SetWriteDeadline(time.Now().Add(30 * time.Millisecond))
-				n, _ = c.Write(stream())
-			}
+			sent := fillUp(t, c)
 			_ = c.SetWriteDeadline(time.Time{})
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer cancel()

@@ -23,12 +23,16 @@ func (c *Conn) writeKernel(b []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if room*record.MaxPlaintext < uint64(len(b)) {
-		b = b[:room*record.MaxPlaintext]
-	}
+	b = b[:min(len(b), transferBytes(room))]
 	n, err := c.conn.Write(b)
 	c.out.count((n + record.MaxPlaintext - 1) / record.MaxPlaintext)
 	return n, c.kernelError(err)
+}
+
+// transferBytes is how much is given to the kernel at once if a key allows for so
+// many records.
+func transferBytes(room uint64) int {
+	return int(min(room, transferChunk/record.MaxPlaintext)) * record.MaxPlaintext
 }
 
 // kernelRoom sends what is queued, changes keys if that is due, and returns how
@@ -42,7 +46,7 @@ func (c *Conn) kernelRoom() (uint64, error) {
 		return 0, err
 	}
 	if c.out.err == nil && c.out.kernelRoom() == 0 {
-		c.updateKeys()
+		c.replaceKeys()
 		if err := c.sendKernel(c.takeQueue()); err != nil {
 			return 0, err
 		}

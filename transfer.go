@@ -17,7 +17,8 @@ import (
 // alerts, deadlines and other writers come in between.
 
 const (
-	// transferChunk is how much is sent while other writers wait.
+	// transferChunk is how much the kernel is given before anything else that is
+	// to be sent gets its turn.
 	transferChunk = 1 << 20
 	// minTransfer is the least that a direction moves to the kernel for: less
 	// does not pay for the system calls.
@@ -129,7 +130,7 @@ func (c *Conn) sendChunk(chunk *io.LimitedReader, limit int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	chunk.N = min(limit, transferChunk, int64(min(room, transferChunk))*record.MaxPlaintext)
+	chunk.N = min(limit, int64(transferBytes(room)))
 	n, err := c.conn.(io.ReaderFrom).ReadFrom(chunk)
 	c.out.written += n
 	c.out.recount(n)
@@ -188,7 +189,7 @@ func (c *Conn) drainSome(pipe *kernel.Pipe, raw syscall.RawConn) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	n, err := pipe.SpliceTo(raw, int(min(uint64(pipe.Len()), room*record.MaxPlaintext)))
+	n, err := pipe.SpliceTo(raw, min(pipe.Len(), transferBytes(room)))
 	c.out.written += int64(n)
 	c.out.recount(int64(n))
 	return int64(n), c.kernelError(c.opError("splice", err))
