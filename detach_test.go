@@ -97,6 +97,25 @@ func TestDetach(t *testing.T) {
 	}
 }
 
+// TestDetachRoles moves our side of connections with crypto/tls.
+func TestDetachRoles(t *testing.T) {
+	forEachRole(t, func(t *testing.T, client, server any) {
+		for _, v := range versions {
+			setMax(server, v)
+			c, s := connect(t, sockets, client, server)
+			for range 3 {
+				if conn, ok := c.(*Conn); ok {
+					c = moved(t, conn, clientConfig())
+				}
+				if conn, ok := s.(*Conn); ok {
+					s = moved(t, conn, nil)
+				}
+				echo(t, c, s)
+			}
+		}
+	})
+}
+
 // negotiated is all that a connection says of itself, and what it exports.
 func negotiated(t *testing.T, c *Conn) map[string]any {
 	t.Helper()
