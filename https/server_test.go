@@ -2,7 +2,6 @@ package https
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	stdtls "crypto/tls"
 	"errors"
@@ -58,8 +57,16 @@ func TestRequestTLS(t *testing.T) {
 	}
 }
 
-// curl runs curl, which must be there.
+// curl runs curl, which must be there, and returns its output.
 func curl(t *testing.T, args ...string) string {
+	t.Helper()
+	var out strings.Builder
+	curlTo(t, &out, args...)
+	return out.String()
+}
+
+// curlTo is curl with its output going to w, and returns what it says otherwise.
+func curlTo(t *testing.T, w io.Writer, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatal("curl is missing: apt-get install curl")
@@ -69,12 +76,12 @@ func curl(t *testing.T, args ...string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(withTimeout(t, 3*patience), "curl", append([]string{"-q", "--silent", "--show-error", "--noproxy", "*", "--cacert", ca}, args...)...)
-	cmd.Stderr = new(bytes.Buffer)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, cmd.Stderr)
+	var stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, stderr.String())
 	}
-	return string(out)
+	return stderr.String()
 }
 
 func TestCurl(t *testing.T) {
