@@ -135,27 +135,32 @@ func (s *linuxSocket) VerifyRX(suite *keyschedule.Suite) error {
 }
 
 func (s *linuxSocket) verify(option int, name string, layout *infoLayout, suite *keyschedule.Suite) error {
+	s.options.Lock()
+	defer s.options.Unlock()
 	var c cryptoInfo
-	if err := s.get(option, c.b[:infoHeaderLen]); err != nil {
-		return os.NewSyscallError(name, err)
+	err := s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, c.b[:infoHeaderLen]) })
+	if err == nil && !c.isFor(suite) {
+		err = syscall.EINVAL
 	}
-	if !c.isFor(suite) {
-		return os.NewSyscallError(name, syscall.EINVAL)
+	if err == nil {
+		*layout = infoLayouts[suite.Cipher]
 	}
-	*layout = infoLayouts[suite.Cipher]
-	return nil
+	return os.NewSyscallError(name, err)
 }
 
 // NextTX implements [System].
-func (s *linuxSocket) NextTX() (uint64, error) { return s.next(optTX, s.tx) }
+func (s *linuxSocket) NextTX() (uint64, error) { return s.next(optTX, &s.tx) }
 
 // NextRX implements [System].
-func (s *linuxSocket) NextRX() (uint64, error) { return s.next(optRX, s.rx) }
+func (s *linuxSocket) NextRX() (uint64, error) { return s.next(optRX, &s.rx) }
 
-func (s *linuxSocket) next(option int, l infoLayout) (uint64, error) {
-	c := cryptoInfo{layout: l}
+func (s *linuxSocket) next(option int, layout *infoLayout) (uint64, error) {
+	s.options.Lock()
+	defer s.options.Unlock()
+	c := cryptoInfo{layout: *layout}
 	defer c.wipe()
-	if err := s.get(option, c.bytes()); err != nil {
+	err := s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, c.bytes()) })
+	if err != nil {
 		return 0, err
 	}
 	return c.next(), nil
@@ -163,21 +168,16 @@ func (s *linuxSocket) next(option int, l infoLayout) (uint64, error) {
 
 // RefreshRX implements [System].
 func (s *linuxSocket) RefreshRX() error {
+	s.options.Lock()
+	defer s.options.Unlock()
 	c := cryptoInfo{layout: s.rx}
 	defer c.wipe()
-	if err := s.get(optRX, c.bytes()); err != nil {
-		return err
-	}
-	s.options.Lock()
-	defer s.options.Unlock()
-	return s.control(func(fd int) error { return setsockopt(fd, unix.SOL_TLS, optRX, c.bytes()) })
-}
-
-// get reads an option of level SOL_TLS that is len(b) bytes long.
-func (s *linuxSocket) get(option int, b []byte) error {
-	s.options.Lock()
-	defer s.options.Unlock()
-	return s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, b) })
+	return s.control(func(fd int) error {
+		if err := getsockopt(fd, unix.SOL_TLS, optRX, c.bytes()); err != nil {
+			return err
+		}
+		return setsockopt(fd, unix.SOL_TLS, optRX, c.bytes())
+	})
 }
 
 func getsockopt(fd, level, option int, b []byte) error {

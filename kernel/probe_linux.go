@@ -150,7 +150,10 @@ func (c *pair) spliceShort(size int, content []byte) ([]byte, error) {
 func (p *prober) maxPayload() (err error) {
 	p.report.MaxPayload, err = p.for13(func(c *pair) Support {
 		var limit [2]byte
-		if err := c.a.(*linuxSocket).get(optTXMaxPayload, limit[:]); err != nil {
+		err := c.a.(*linuxSocket).control(func(fd int) error {
+			return getsockopt(fd, unix.SOL_TLS, optTXMaxPayload, limit[:])
+		})
+		if err != nil {
 			return Support{Reason: "the kernel has no option TLS_TX_MAX_PAYLOAD_LEN: " + err.Error()}
 		}
 		return Support{OK: true}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -85,6 +86,7 @@ const (
 
 var scenarios = []scenario{
 	{name: "bidir", run: bothWays},
+	{name: "bidir at once", run: bothAtOnce},
 	{name: "one direction", run: oneDirection},
 	{name: "base_base", run: refusedIsPlain},
 	{name: "bad_cipher", rules: linux, run: badCipher},
@@ -154,6 +156,50 @@ func bothWays(t *testing.T, g ground, suite *keyschedule.Suite) {
 	if !a.TX() || !a.RX() {
 		t.Error("keys are installed and do not count as such")
 	}
+}
+
+// bothAtOnce has a writer and a reader at each end, and somebody who asks.
+func bothAtOnce(t *testing.T, g ground, suite *keyschedule.Suite) {
+	a, b := g.keyed(t, suite)
+	want := text(1 << 20)
+	var group sync.WaitGroup
+	defer group.Wait()
+	for _, e := range []end{a, b} {
+		group.Go(func() {
+			for i := 0; i < len(want); i += 10000 {
+				if _, err := e.Conn.Write(want[i:min(i+10000, len(want))]); err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = e.NextTX()
+				_, _ = e.NextRX()
+			}
+		})
+	}
+	group.Go(func() {
+		if err := a.same(want); err != nil {
+			t.Errorf("a: %v", err)
+		}
+	})
+	if err := b.same(want); err != nil {
+		t.Errorf("b: %v", err)
+	}
+}
+
+// same receives data and compares it.
+func (e end) same(want []byte) error {
+	buf := make([]byte, 1<<16)
+	for len(want) > 0 {
+		_, n, _, err := e.Receive(buf)
+		if err != nil {
+			return err
+		}
+		if !bytes.HasPrefix(want, buf[:n]) {
+			return errors.New("not what was sent")
+		}
+		want = want[n:]
+	}
+	return nil
 }
 
 func oneDirection(t *testing.T, g ground, suite *keyschedule.Suite) {

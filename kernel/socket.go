@@ -15,7 +15,8 @@ import (
 // Socket is a TCP connection whose records the kernel protects, or will. It
 // does no locking: the methods of the sending direction exclude one another,
 // and each other use of that direction of the connection, and so do those of
-// the receiving one. The two directions are independent.
+// the receiving one. The two directions are independent, and TX, RX, NextTX,
+// NextRX, Device and Report may be called at any time.
 type Socket struct {
 	sys    System
 	tx, rx direction
@@ -299,11 +300,10 @@ const (
 	maxPause = 5 * time.Millisecond
 )
 
-// Drain waits until the peer's TCP has acknowledged all that was sent, at most
-// until deadline, and then fails with os.ErrDeadlineExceeded. Closing or shutting down
-// a socket before can lose the last record, which Linux may hold protected and
-// not yet in TCP's queue. The last write must have been accepted whole; it pushes
-// what is held.
+// Drain waits until TCP has all that was sent, at most until deadline, and then
+// fails with os.ErrDeadlineExceeded. Closing or shutting down a socket before
+// can lose the last record, which Linux may hold protected and not yet in TCP's
+// queue. The last write must have been accepted whole; it pushes what is held.
 func (s *Socket) Drain(deadline time.Time) error {
 	pause, waited := minPause, false
 	for empty := false; ; {

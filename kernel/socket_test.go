@@ -249,6 +249,26 @@ func TestKernelProbe(t *testing.T) {
 	}
 }
 
+// TestKernelIPv6 is tls_v6ops.
+func TestKernelIPv6(t *testing.T) {
+	g := realGround(t)
+	ln, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	defer func() { _ = ln.Close() }()
+	g.pair = func() (a, b net.Conn, err error) {
+		if a, err = net.Dial("tcp6", ln.Addr().String()); err != nil {
+			return nil, nil, err
+		}
+		b, err = ln.Accept()
+		return a, b, err
+	}
+	for _, suite := range suites() {
+		bothWays(t, g, suite)
+	}
+}
+
 func TestPolicy(t *testing.T) {
 	if kernel.AfterBytes(0) != kernel.AtOnce || kernel.AfterBytes(-5) != kernel.AtOnce || kernel.AfterBytes(7) != 7 {
 		t.Error(kernel.AfterBytes(0), kernel.AfterBytes(-5), kernel.AfterBytes(7))

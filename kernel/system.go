@@ -60,7 +60,8 @@ type System interface {
 	SendControl(typ byte, b []byte) (int, error)
 	// SocketError reads, and so clears, the socket's pending error.
 	SocketError() error
-	// Unsent returns how many bytes the peer's TCP has not yet acknowledged.
+	// Unsent returns how many bytes the peer's TCP has not yet acknowledged, or
+	// 0 if the kernel can hold back none of the records it has accepted.
 	Unsent() (int, error)
 	// Device reports which directions a network device has taken over.
 	Device() (tx, rx bool)
