@@ -1,19 +1,12 @@
 package https
 
 import (
-	"bufio"
 	"context"
-	"encoding/base64"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-handoff/tls"
 )
@@ -73,15 +66,7 @@ func (d *dialer) reach(ctx context.Context, addr string) (net.Conn, error) {
 	if d.proxy == nil {
 		return d.dialTCP(ctx, addr)
 	}
-	conn, err := d.reachProxy(ctx)
-	if err != nil {
-		return nil, &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err}
-	}
-	if err := d.tunnel(ctx, conn, addr); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return d.reachByProxy(ctx, addr)
 }
 
 func (d *dialer) dialTCP(ctx context.Context, addr string) (net.Conn, error) {
@@ -93,89 +78,6 @@ func (d *dialer) dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 		return dial("tcp", addr)
 	}
 	return new(net.Dialer).DialContext(ctx, "tcp", addr)
-}
-
-func (d *dialer) reachProxy(ctx context.Context) (net.Conn, error) {
-	if d.proxy.Scheme != "http" && d.proxy.Scheme != "https" {
-		return nil, fmt.Errorf("proxies with the scheme %q are not supported", d.proxy.Scheme)
-	}
-	addr, err := canonicalAddr(d.proxy)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := d.dialTCP(ctx, addr)
-	if err != nil || d.proxy.Scheme == "http" {
-		return conn, err
-	}
-	return d.handshake(ctx, conn, addr, []string{protoHTTP1})
-}
-
-// tunnelTimeout is how long net/http waits for a proxy's answer.
-const tunnelTimeout = time.Minute
-
-// tunnel asks a proxy to connect conn with addr (RFC 9110, section 9.3.6).
-func (d *dialer) tunnel(ctx context.Context, conn net.Conn, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, tunnelTimeout)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	err := d.connect(ctx, conn, addr)
-	if !stop() {
-		return ctx.Err()
-	}
-	return err
-}
-
-func (d *dialer) connect(ctx context.Context, conn net.Conn, addr string) error {
-	header, err := d.connectHeader(ctx, addr)
-	if err != nil {
-		return err
-	}
-	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: header}
-	if err := req.Write(conn); err != nil {
-		return err
-	}
-	// What is buffered beyond the answer is lost, and there is nothing: a server
-	// speaks TLS after it was spoken to.
-	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, d.maxHeader())), req)
-	if err != nil {
-		return err
-	}
-	if d.base.OnProxyConnectResponse != nil {
-		if err := d.base.OnProxyConnectResponse(ctx, d.proxy, req, resp); err != nil {
-			return err
-		}
-	}
-	if resp.StatusCode != http.StatusOK {
-		_, text, _ := strings.Cut(resp.Status, " ")
-		return errors.New(text) // as net/http says it
-	}
-	return nil
-}
-
-// maxHeader is net/http's bound on the answer's size.
-func (d *dialer) maxHeader() int64 {
-	if d.base.MaxResponseHeaderBytes > 0 {
-		return d.base.MaxResponseHeaderBytes
-	}
-	return 10 << 20
-}
-
-func (d *dialer) connectHeader(ctx context.Context, addr string) (http.Header, error) {
-	header := d.base.ProxyConnectHeader
-	if d.base.GetProxyConnectHeader != nil {
-		var err error
-		if header, err = d.base.GetProxyConnectHeader(ctx, d.proxy, addr); err != nil {
-			return nil, err
-		}
-	}
-	if header = header.Clone(); header == nil {
-		header = make(http.Header)
-	}
-	if user := d.proxy.User; user != nil {
-		password, _ := user.Password()
-		header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
-	}
-	return header, nil
 }
 
 // handshake runs TLS on conn, which is closed if that fails.

@@ -35,9 +35,8 @@ type Transport struct {
 //     DialContext or config;
 //   - base.Protocols says which versions of HTTP there are, both if it is nil.
 //     That base has a DialContext or a TLSClientConfig does not turn HTTP/2 off;
-//   - base.Proxy may name proxies with the schemes http and https, which are
-//     asked to CONNECT. socks5 is not supported: dial such a proxy in
-//     DialContext;
+//   - base.Proxy may name proxies with the schemes http, https, socks5 and
+//     socks5h. TLS to an https proxy is by config, too;
 //   - a TLSHandshakeTimeout of 0 means 10 seconds;
 //   - there is one pool of connections for each version of HTTP and each proxy,
 //     and MaxIdleConns, MaxIdleConnsPerHost and MaxConnsPerHost hold for each;

@@ -508,9 +508,9 @@ func TestTransportProxyErrors(t *testing.T) {
 	defer refusing.Close()
 	silent, accepted := silentServer(t)
 	for proxyURL, want := range map[string]string{
-		refusing.URL:              "Proxy Authentication Required",
-		"socks5://127.0.0.1:1080": `proxyconnect tcp: proxies with the scheme "socks5" are not supported`,
-		"http://" + silent:        "context deadline exceeded",
+		refusing.URL:       "Proxy Authentication Required",
+		"ftp://127.0.0.1":  `proxyconnect tcp: proxies with the scheme "ftp" are not supported`,
+		"http://" + silent: "context deadline exceeded",
 	} {
 		u, err := url.Parse(proxyURL)
 		if err != nil {
@@ -529,6 +529,80 @@ func TestTransportProxyErrors(t *testing.T) {
 	body := &tracked{Reader: strings.NewReader("body")}
 	if _, err := c.Post("https://localhost", "", body); !errors.Is(err, broken) || !body.closed.Load() {
 		t.Errorf("%v, body closed: %v", err, body.closed.Load())
+	}
+}
+
+// socksProxy answers one client with the replies, each after what it expects. It
+// then leads to addr.
+func socksProxy(t *testing.T, addr string, dialogue ...string) string {
+	t.Helper()
+	ln := listenLoopback(t)
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		client, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		for i := 0; i < len(dialogue); i += 2 {
+			got := make([]byte, len(dialogue[i]))
+			if _, err := io.ReadFull(client, got); err != nil || string(got) != dialogue[i] {
+				t.Errorf("the client sends %q, want %q: %v", got, dialogue[i], err)
+			}
+			_, _ = io.WriteString(client, dialogue[i+1])
+		}
+		server, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		go func() {
+			_, _ = io.Copy(server, client)
+			server.Close()
+		}()
+		_, _ = io.Copy(client, server)
+	}()
+	return ln.Addr().String()
+}
+
+func TestTransportSOCKS(t *testing.T) {
+	s := stockServer(t, sayProto)
+	addr := s.Listener.Addr().String()
+	const (
+		named = "\x05\x01\x00\x03\x09localhost\x01\xbb"
+		ipv4  = "\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x01"
+		ipv6  = "\x05\x01\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"
+	)
+	for _, test := range []struct {
+		user, url string
+		dialogue  []string
+		want      string
+	}{
+		{"", "https://localhost", []string{"\x05\x01\x00", "\x05\x00", named, "\x05\x00\x00\x01\x01\x02\x03\x04\x00\x05"}, ""},
+		{"", "https://127.0.0.1:1", []string{"\x05\x01\x00", "\x05\x00", ipv4, "\x05\x00\x00\x03\x05proxy\x00\x05"}, ""},
+		{"me:secret@", "https://localhost", []string{"\x05\x02\x00\x02", "\x05\x02", "\x01\x02me\x06secret", "\x01\x00", named, "\x05\x00\x00\x04" + strings.Repeat("\x00", 18)}, ""},
+		{"me:secret@", "https://localhost", []string{"\x05\x02\x00\x02", "\x05\x02", "\x01\x02me\x06secret", "\x01\x01"}, "refuses user name"},
+		{strings.Repeat("x", 256) + "@", "https://localhost", []string{"\x05\x02\x00\x02", "\x05\x02"}, "too long"},
+		{"", "https://localhost", []string{"\x05\x01\x00", "\x05\x02"}, "no way to authenticate"},
+		{"", "https://localhost", []string{"\x05\x01\x00", "HT"}, "does not speak SOCKS5"},
+		{"", "https://localhost", []string{"\x05\x01\x00", "\x05\x00", named, "\x05\x05\x00\x01"}, "connection refused"},
+		{"", "https://[::1]:1", []string{"\x05\x01\x00", "\x05\x00", ipv6, "\x05\x63\x00\x01"}, "error 99"},
+		{"", "https://localhost", []string{"\x05\x01\x00", "\x05\x00", named, "\x05\x00\x00\x02"}, "unknown type 2"},
+		{"", "https://" + strings.Repeat("x", 256), []string{"\x05\x01\x00", "\x05\x00"}, "host name too long"},
+	} {
+		proxyURL, err := url.Parse("socks5://" + test.user + socksProxy(t, addr, test.dialogue...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, NewTransport(clientConfig(), &http.Transport{Proxy: http.ProxyURL(proxyURL)}))
+		resp, err := c.Get(test.url)
+		switch {
+		case err != nil && (test.want == "" || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%q: %v", test.dialogue, err)
+		case err == nil:
+			if body := readBody(t, resp); body != "HTTP/2.0" || test.want != "" {
+				t.Errorf("%q: %q, no error", test.dialogue, body)
+			}
+		}
 	}
 }
 
