@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -343,7 +344,7 @@ func TestTransportTimeouts(t *testing.T) {
 		addr, accepted := silentServer(t)
 		c := newClient(t, NewTransport(clientConfig(), &http.Transport{Protocols: p, TLSHandshakeTimeout: 50 * time.Millisecond}))
 		_, err := c.Get("https://" + addr)
-		if e := (net.Error)(nil); !errors.As(err, &e) || !e.Timeout() || !errors.Is(err, handshakeTimeoutError{}) {
+		if e := net.Error(nil); !errors.As(err, &e) || !e.Timeout() || !errors.Is(err, handshakeTimeoutError{}) {
 			t.Errorf("handshake: %v", err)
 		}
 		gone(t, wait(t, accepted))
@@ -603,6 +604,77 @@ func TestTransportSOCKS(t *testing.T) {
 				t.Errorf("%q: %q, no error", test.dialogue, body)
 			}
 		}
+	}
+}
+
+// A connection that was made to learn the protocol, and that no request wants
+// any more, is closed.
+func TestTransportSpare(t *testing.T) {
+	s := stockServer(t, sayProto)
+	var dialer connections
+	tr := NewTransport(clientConfig(), &http.Transport{DialContext: dialer.DialContext})
+	r, err := tr.route(&http.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := r.acquire(t.Context(), s.Listener.Addr().String())
+	if err := o.wait(t.Context()); err != nil || !o.http2 {
+		t.Errorf("HTTP/2 %v: %v", o.http2, err)
+	}
+	r.release(o)
+	eventually(t, "it is closed", func() bool { return dialer.made.Load() == 1 && dialer.open.Load() == 0 })
+}
+
+// Requests come, go and are given up, while idle connections are closed.
+func TestTransportChurn(t *testing.T) {
+	leaks(t)
+	servers := []*httptest.Server{stockServer(t, sayProto), httptest.NewUnstartedServer(http.HandlerFunc(sayProto))}
+	servers[1].TLS = &stdtls.Config{Certificates: []tls.Certificate{newIdentity().cert}}
+	servers[1].Config.ErrorLog = logTo(io.Discard)
+	servers[1].StartTLS()
+	var dialer connections
+	c := newClient(t, NewTransport(clientConfig(), &http.Transport{DialContext: dialer.DialContext}))
+	var all sync.WaitGroup
+	var done atomic.Int32
+	for i := range 20 {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for range 25 {
+				s, patience := servers[random.IntN(2)], patience
+				if random.IntN(3) == 0 {
+					patience = time.Duration(random.IntN(3000)) * time.Microsecond
+				}
+				if random.IntN(10) == 0 {
+					c.CloseIdleConnections()
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, strings.NewReader("body"))
+				if err != nil {
+					t.Error(err)
+				}
+				resp, err := c.Do(req)
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+				switch {
+				case err == nil:
+					done.Add(1)
+				case !errors.Is(err, context.DeadlineExceeded):
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d requests were answered, on %d connections", done.Load(), dialer.made.Load())
+	eventually(t, "all is closed and forgotten", func() bool {
+		c.CloseIdleConnections()
+		return dialer.open.Load() == 0 && origins(c) == 0
+	})
+	for _, s := range servers {
+		s.Close()
 	}
 }
 
