@@ -35,12 +35,11 @@ type cryptoInfo struct {
 	b      [maxInfoLen]byte
 }
 
-// newCryptoInfo returns the struct for k. It reports false if Linux has no such
-// cipher.
-func newCryptoInfo(k *keyschedule.TrafficKeys) (c cryptoInfo, ok bool) {
+// set fills the struct with k. It reports false if Linux has no such cipher.
+func (c *cryptoInfo) set(k *keyschedule.TrafficKeys) bool {
 	l, ok := infoLayouts[k.Suite.Cipher]
 	if !ok {
-		return c, false
+		return false
 	}
 	c.layout = l
 	binary.NativeEndian.PutUint16(c.b[0:], k.Suite.Version)
@@ -55,7 +54,7 @@ func newCryptoInfo(k *keyschedule.TrafficKeys) (c cryptoInfo, ok bool) {
 		// Package record sends the sequence number, and the kernel counts on.
 		binary.BigEndian.PutUint64(c.b[l.iv:], k.Seq)
 	}
-	return c, true
+	return true
 }
 
 // bytes returns what the kernel reads and writes. It aliases c.

@@ -43,7 +43,8 @@ func TestCryptoInfo(t *testing.T) {
 		{keyschedule.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "03033600" + "c0c1c2c3c4c5c6c7c8c9cacb" + key32 + "" + seq},
 	} {
 		suite := keyschedule.SuiteByID(test.suite)
-		c, ok := newCryptoInfo(counting(suite, 0x0102030405060708))
+		var c cryptoInfo
+		ok := c.set(counting(suite, 0x0102030405060708))
 		want, err := hex.DecodeString(test.want)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +72,7 @@ func TestCryptoInfo(t *testing.T) {
 
 func TestCryptoInfoCBC(t *testing.T) {
 	suite := keyschedule.SuiteByID(keyschedule.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA)
-	if _, ok := newCryptoInfo(counting(suite, 0)); ok {
+	if new(cryptoInfo).set(counting(suite, 0)) {
 		t.Error("Linux has no CBC")
 	}
 	if _, ok := newTLSEnable(counting(suite, 0)); ok {

@@ -7,7 +7,7 @@
 // separately, each once and for good: no kernel gives a direction back.
 //
 //	Open           a [Socket] of a TCP connection, or a [Refusal] that says why not
-//	InstallTX, RX  keys go to the kernel; a Refusal leaves them, and everything else, as they were
+//	InstallTX, RX  keys go to the kernel; a Refusal leaves all as it was
 //	RekeyTX, RX    new keys after a KeyUpdate, where the kernel can ([ErrNoRekey])
 //	Receive        what the peer sent, with its type: the only way to read
 //	SendControl    one record that is not application data

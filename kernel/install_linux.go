@@ -40,8 +40,8 @@ const (
 type linuxSocket struct {
 	socket
 
-	// options excludes getsockopt and setsockopt of level SOL_TLS from one another, which
-	// kernels without the fix of CVE-2023-28466 do not.
+	// options excludes getsockopt and setsockopt of level SOL_TLS from one
+	// another, which kernels without the fix of CVE-2023-28466 do not.
 	options sync.Mutex
 	hasULP  bool
 	tx, rx  infoLayout // of the keys that are installed
@@ -85,8 +85,8 @@ func (s *linuxSocket) EnableRX(k *keyschedule.TrafficKeys) error {
 }
 
 func (s *linuxSocket) enable(option int, name string, layout *infoLayout, k *keyschedule.TrafficKeys) error {
-	info, ok := newCryptoInfo(k)
-	if !ok {
+	var info cryptoInfo
+	if !info.set(k) {
 		return os.NewSyscallError(name, syscall.EINVAL)
 	}
 	defer info.wipe()
@@ -138,7 +138,7 @@ func (s *linuxSocket) verify(option int, name string, layout *infoLayout, suite 
 	s.options.Lock()
 	defer s.options.Unlock()
 	var c cryptoInfo
-	err := s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, c.b[:infoHeaderLen]) })
+	err := s.control(func(fd int) error { return getTLS(fd, option, c.b[:infoHeaderLen]) })
 	if err == nil && !c.isFor(suite) {
 		err = syscall.EINVAL
 	}
@@ -159,7 +159,7 @@ func (s *linuxSocket) next(option int, layout *infoLayout) (uint64, error) {
 	defer s.options.Unlock()
 	c := cryptoInfo{layout: *layout}
 	defer c.wipe()
-	err := s.control(func(fd int) error { return getsockopt(fd, unix.SOL_TLS, option, c.bytes()) })
+	err := s.control(func(fd int) error { return getTLS(fd, option, c.bytes()) })
 	if err != nil {
 		return 0, err
 	}
@@ -173,16 +173,17 @@ func (s *linuxSocket) RefreshRX() error {
 	c := cryptoInfo{layout: s.rx}
 	defer c.wipe()
 	return s.control(func(fd int) error {
-		if err := getsockopt(fd, unix.SOL_TLS, optRX, c.bytes()); err != nil {
+		if err := getTLS(fd, optRX, c.bytes()); err != nil {
 			return err
 		}
 		return setsockopt(fd, unix.SOL_TLS, optRX, c.bytes())
 	})
 }
 
-func getsockopt(fd, level, option int, b []byte) error {
+// getTLS reads an option of level SOL_TLS.
+func getTLS(fd, option int, b []byte) error {
 	n := uint32(len(b))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_TLS, uintptr(option),
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
 	if errno != 0 {
 		return errno

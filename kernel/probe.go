@@ -25,9 +25,9 @@ type probeResult struct {
 
 // Probe returns what this kernel can do with TLS, by doing it: on connections
 // over loopback, with keys of no worth, for each protocol version, cipher and
-// direction. That takes a few milliseconds and happens once in a process; where
-// there is no kernel TLS, at most once a minute. The report is shared, and not to
-// be changed.
+// direction. That takes a few milliseconds, and longer where the kernel has
+// ciphers to load first. It happens once in a process; where there is no kernel
+// TLS, at most once a minute. The report is shared, and not to be changed.
 func Probe() *Report {
 	if r := probed.Load(); r.good() {
 		return r.report

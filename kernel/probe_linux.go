@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/go-handoff/tls/keyschedule"
 )
 
 func probe() (*Report, error) {
@@ -18,13 +16,12 @@ func probe() (*Report, error) {
 		return p.report, err
 	}
 	defer p.close()
-	steps := []func() error{p.ulp, p.suites, p.rekey, p.noPad, p.spliceRX, p.maxPayload}
-	for i, step := range steps {
+	if err := p.ulp(); err != nil || p.report.Reason != "" {
+		return p.report, err
+	}
+	for _, step := range []func() error{p.suites, p.rekey, p.noPad, p.spliceRX, p.maxPayload} {
 		if err := step(); err != nil {
 			return p.report, err
-		}
-		if i == 0 && p.report.Reason != "" {
-			return p.report, nil
 		}
 	}
 	p.report.DeviceOffload = deviceOffload()
@@ -54,20 +51,6 @@ func (p *prober) ulp() error {
 		p.report.Reason = refuse(RulesLinux, "probe", os.NewSyscallError(nameULP, err)).Reason
 	}
 	return nil
-}
-
-// for13 calls f with a connection under TLS 1.3, or returns why there is none.
-func (p *prober) for13(f func(c *pair) Support) (Support, error) {
-	suite := keyschedule.SuiteByID(keyschedule.TLS_AES_128_GCM_SHA256)
-	if !p.report.TX(suite).OK || !p.report.RX(suite).OK {
-		return Support{Reason: "the kernel does not have TLS 1.3 in both directions"}, nil
-	}
-	c, err := p.keyed(suite)
-	if err != nil {
-		return Support{}, err
-	}
-	defer c.close()
-	return f(c), nil
 }
 
 // noPad finds out whether TLS_RX_EXPECT_NO_PAD is safe. With it the kernel
@@ -151,7 +134,7 @@ func (p *prober) maxPayload() (err error) {
 	p.report.MaxPayload, err = p.for13(func(c *pair) Support {
 		var limit [2]byte
 		err := c.a.(*linuxSocket).control(func(fd int) error {
-			return getsockopt(fd, unix.SOL_TLS, optTXMaxPayload, limit[:])
+			return getTLS(fd, optTXMaxPayload, limit[:])
 		})
 		if err != nil {
 			return Support{Reason: "the kernel has no option TLS_TX_MAX_PAYLOAD_LEN: " + err.Error()}

@@ -41,6 +41,7 @@ func (p *prober) close() { _ = p.ln.Close() }
 type pair struct {
 	connA, connB *net.TCPConn
 	a, b         System
+	suite        *keyschedule.Suite // nil without keys
 }
 
 // pair returns a new connection.
@@ -195,26 +196,32 @@ func support(sys System, op string, err error) Support {
 }
 
 // rekey finds out whether keys can be replaced.
-func (p *prober) rekey() error {
+func (p *prober) rekey() (err error) {
+	p.report.Rekey, err = p.for13(func(c *pair) Support {
+		next := probeKeys(c.suite, 2)
+		if err := errors.Join(c.a.EnableTX(next), c.b.EnableRX(next)); err != nil {
+			return support(c.a, "rekey", err)
+		}
+		if err := c.send(typeData, probeContent); err != nil {
+			return Support{Reason: "the kernel replaces keys and does not work: " + err.Error()}
+		}
+		return Support{OK: true}
+	})
+	return err
+}
+
+// for13 calls f with a connection under TLS 1.3, or returns why there is none.
+func (p *prober) for13(f func(c *pair) Support) (Support, error) {
 	suite := keyschedule.SuiteByID(keyschedule.TLS_AES_128_GCM_SHA256)
 	if !p.report.TX(suite).OK || !p.report.RX(suite).OK {
-		p.report.Rekey = Support{Reason: "the kernel does not have TLS 1.3 in both directions"}
-		return nil
+		return Support{Reason: "the kernel does not have TLS 1.3 in both directions"}, nil
 	}
 	c, err := p.keyed(suite)
 	if err != nil {
-		return err
+		return Support{}, err
 	}
 	defer c.close()
-	next := probeKeys(suite, 2)
-	p.report.Rekey = support(c.a, "rekey", errors.Join(c.a.EnableTX(next), c.b.EnableRX(next)))
-	if !p.report.Rekey.OK {
-		return nil
-	}
-	if err := c.send(typeData, probeContent); err != nil {
-		p.report.Rekey = Support{Reason: "the kernel replaces keys and does not work: " + err.Error()}
-	}
-	return nil
+	return f(c), nil
 }
 
 // keyed returns a new connection with keys in the kernel.
@@ -223,6 +230,7 @@ func (p *prober) keyed(suite *keyschedule.Suite) (*pair, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.suite = suite
 	k := probeKeys(suite, 1)
 	if err := errors.Join(c.a.EnableTX(k), c.b.EnableRX(k)); err != nil {
 		c.close()

@@ -164,7 +164,7 @@ func (s *Socket) rekey(d *direction, op string, k *keyschedule.TrafficKeys, enab
 	switch {
 	case !d.installed.Load():
 		return &Refusal{Op: op, Reason: "the kernel does not have this direction"}
-	case k.Suite != d.suite:
+	case k.Suite.ID != d.suite.ID:
 		return &Refusal{Op: op, Reason: "the keys are for " + k.Suite.Name + ", the connection uses " + d.suite.Name}
 	case d.suite.Version != keyschedule.VersionTLS13, !s.sys.Report().Rekey.OK:
 		return ErrNoRekey
@@ -237,9 +237,9 @@ func (s *Socket) received(r Received) (typ byte, n int, more bool, err error) {
 	switch {
 	case r.Typed:
 		s.typ = r.Type
-	case s.inside && r.N > 0: // FreeBSD says the type once for each record
-	case r.N == 0 && !s.inside:
+	case r.N == 0:
 		return 0, 0, false, io.EOF
+	case s.inside: // FreeBSD says the type once for each record
 	default:
 		s.err = alert.Errorf(alert.InternalError, "kernel returned %d bytes without a record type", r.N)
 		return 0, 0, false, s.err
@@ -249,8 +249,9 @@ func (s *Socket) received(r Received) (typ byte, n int, more bool, err error) {
 	return s.typ, r.N, s.inside, nil
 }
 
-// receiveError judges an error of the system call of that name. What says that the stream is broken
-// stays: Linux reports some of these once, and then waits for ever.
+// receiveError judges an error of the system call of that name. What says that
+// the stream is broken stays: Linux reports some of these once, and then waits
+// for ever.
 func (s *Socket) receiveError(call string, err error) error {
 	switch {
 	case errors.Is(err, ErrKeyExpired):
@@ -300,10 +301,11 @@ const (
 	maxPause = 5 * time.Millisecond
 )
 
-// Drain waits until TCP has all that was sent, at most until deadline, and then
-// fails with os.ErrDeadlineExceeded. Closing or shutting down a socket before
-// can lose the last record, which Linux may hold protected and not yet in TCP's
-// queue. The last write must have been accepted whole; it pushes what is held.
+// Drain waits until the peer's TCP has acknowledged all that was sent, at most
+// until deadline, and then fails with os.ErrDeadlineExceeded. Closing a socket
+// before, or shutting it down, can lose the last record, which Linux may hold
+// protected and not yet in TCP's queue. The last write must have been accepted
+// whole; it pushes what is held.
 func (s *Socket) Drain(deadline time.Time) error {
 	pause, waited := minPause, false
 	for empty := false; ; {

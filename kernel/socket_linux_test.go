@@ -503,6 +503,23 @@ func TestPipe(t *testing.T) {
 	if _, err := io.ReadFull(c.connB, buf); string(buf) != "through a pipe" || err != nil {
 		t.Fatalf("%q, %v", buf, err)
 	}
+	// And out of plain TCP.
+	rawB, err := c.connB.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.connA.Write([]byte("into a pipe")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.Fill(rawB, 100); n != 11 || err != nil || p.Len() != 11 {
+		t.Fatal(n, err, p.Len())
+	}
+	if n, err := p.SpliceTo(raw, 11); n != 11 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, err := io.ReadFull(c.connB, buf[:11]); string(buf[:11]) != "into a pipe" || err != nil {
+		t.Fatalf("%q, %v", buf, err)
+	}
 	// A peer that does not read makes it wait, to its deadline.
 	_ = c.connA.SetWriteDeadline(time.Now().Add(30 * time.Millisecond))
 	for {

@@ -12,9 +12,7 @@ import (
 // is told with the first part alone.
 func (s *receiveSide) takeFreeBSD(p []byte, typed bool) (r kernel.Received, err error) {
 	if len(s.list) == 0 {
-		if err := s.nextFreeBSD(); err == errEnd {
-			return r, nil
-		} else if err != nil {
+		if err := s.nextFreeBSD(); err != nil || len(s.list) == 0 {
 			return r, err
 		}
 	}
@@ -31,19 +29,17 @@ func (s *receiveSide) takeFreeBSD(p []byte, typed bool) (r kernel.Received, err 
 	return r, nil
 }
 
-// nextFreeBSD puts the next record into the list.
+// nextFreeBSD puts the next record into the list, or none at the end.
 func (s *receiveSide) nextFreeBSD() error {
 	if s.dead {
-		return errEnd
+		return nil
 	}
 	raw, err := s.whole()
 	switch {
-	case err == errWait && s.eof && len(s.in) > 0:
+	case err == errWait && s.eof && s.reset == nil && len(s.in) > 0:
 		return s.dropConnection(syscall.EMSGSIZE) // truncation is seen
-	case err == errWait && s.eof:
-		return errEnd
 	case err == errWait:
-		return err
+		return s.end()
 	case err != nil:
 		return s.dropConnection(err)
 	}

@@ -9,11 +9,8 @@ import (
 	"github.com/go-handoff/tls/kernel"
 )
 
-// Why there is no next record, beside an errno.
-var (
-	errEnd  = errors.New("end of the stream")
-	errDead = errors.New("no more records will be found")
-)
+// errDead says why there is no next record, beside an errno.
+var errDead = errors.New("no more records will be found")
 
 // takeLinux is recvmsg of Linux: as much application data as is there, from
 // several records, or one other record, or a part of one.
@@ -52,14 +49,12 @@ func (s *receiveSide) stopLinux(r kernel.Received, err error) (kernel.Received, 
 		return r, nil
 	}
 	if err == errDead {
-		err = s.conn.takeError() // is said once
-		if err == nil && !s.eof {
-			s.in = nil
-			err = errWait
+		if err = s.conn.takeError(); err == nil { // is said once
+			err = s.end()
 		}
 	}
-	if err == errEnd {
-		err = nil
+	if err == errWait {
+		err = s.end()
 	}
 	return kernel.Received{}, err
 }
@@ -76,12 +71,10 @@ func (s *receiveSide) nextLinux() (*opened, error) {
 	}
 	raw, err := s.whole()
 	switch {
-	case err == errWait && s.eof:
-		return nil, errEnd // and a truncated record looks the same
-	case err == errWait:
+	case err == errWait: // at the end of the stream a truncated record looks the same
 		return nil, err
 	case err != nil:
-		s.dead = true
+		s.dead, s.in = true, nil
 		s.conn.fail(err)
 		return nil, errDead
 	}

@@ -26,6 +26,7 @@ type receiveSide struct {
 	used    usedKeys
 	in      []byte   // what TCP received and nobody has looked at
 	eof     bool     // and then the stream ends
+	reset   error    // in this way, and not with a FIN
 	list    []opened // unprotected, and not yet read to the end
 	dead    bool     // no more records are found
 	pending bool     // Linux waits for new keys
@@ -123,9 +124,8 @@ func (s *receiveSide) receive(p []byte, typed bool) (r kernel.Received, err erro
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if result = s.fill(int(fd)); result == nil {
-			r, result = s.take(p, typed)
-		}
+		s.fill(int(fd))
+		r, result = s.take(p, typed)
 		return result != errWait
 	})
 	var op *net.OpError
@@ -152,8 +152,8 @@ func (s *receiveSide) take(p []byte, typed bool) (kernel.Received, error) {
 }
 
 func (s *receiveSide) takePlain(p []byte) (kernel.Received, error) {
-	if len(s.in) == 0 && !s.eof {
-		return kernel.Received{}, errWait
+	if len(s.in) == 0 {
+		return kernel.Received{}, s.end()
 	}
 	n := copy(p, s.in)
 	s.in = s.in[n:]
@@ -161,7 +161,7 @@ func (s *receiveSide) takePlain(p []byte) (kernel.Received, error) {
 }
 
 // fill takes what there is off the real socket.
-func (s *receiveSide) fill(fd int) error {
+func (s *receiveSide) fill(fd int) {
 	buf := make([]byte, 64<<10)
 	for !s.eof && len(s.in) < maxIn {
 		n, err := syscall.Read(fd, buf)
@@ -169,16 +169,25 @@ func (s *receiveSide) fill(fd int) error {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			return nil
-		case err != nil && len(s.in)+len(s.list) == 0:
-			return err
+			return
 		case err != nil || n == 0:
-			s.eof = true
-			return nil
+			s.eof, s.reset = true, err
+			return
+		case !s.dead:
+			s.in = append(s.in, buf[:n]...)
 		}
-		s.in = append(s.in, buf[:n]...)
 	}
-	return nil
+}
+
+// end is what recvmsg says after the last byte: nothing at the end of the
+// stream, an error once after a reset, and otherwise that there may be more.
+func (s *receiveSide) end() error {
+	if !s.eof {
+		return errWait
+	}
+	err := s.reset
+	s.reset = nil
+	return err
 }
 
 // unread reports whether received bytes would be lost by closing.
