@@ -27,7 +27,8 @@
 //     handshakes that fail, Shutdown breaks handshakes off, and the context of
 //     the Config's callbacks comes from neither BaseContext nor ConnContext.
 //   - A handshake may take 10 seconds if srv has no timeout that says
-//     otherwise; net/http then waits for ever.
+//     otherwise; net/http then waits for ever. Callbacks that take longer, to
+//     obtain a certificate for example, need a longer ReadHeaderTimeout.
 //   - The number of handshakes at a time has no bound, as in net/http: with
 //     one, so many silent clients would keep everybody else out. Each costs a
 //     socket and a goroutine, until the timeout. A listener that bounds the

@@ -16,8 +16,9 @@ import (
 // zero value is not usable: see [NewTransport]. It may be used by any number of
 // goroutines.
 type Transport struct {
-	base   *http.Transport
-	config *tls.Config
+	base      *http.Transport
+	config    *tls.Config
+	protocols http.Protocols
 
 	mutex  sync.Mutex
 	routes map[string]*route // by proxy
@@ -52,7 +53,7 @@ func NewTransport(config *tls.Config, base *http.Transport) *Transport {
 			base = t.Clone()
 		}
 	}
-	return &Transport{base: base, config: config, routes: make(map[string]*route)}
+	return &Transport{base: base, config: config, protocols: clientProtocols(base), routes: make(map[string]*route)}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -101,7 +102,7 @@ func (t *Transport) route(req *http.Request) (*route, error) {
 	defer t.mutex.Unlock()
 	r := t.routes[key]
 	if r == nil {
-		r = newRoute(&dialer{t.base, t.config, proxy})
+		r = newRoute(&dialer{t.base, t.config, proxy}, t.protocols)
 		t.routes[key] = r
 	}
 	return r, nil
@@ -122,8 +123,8 @@ type route struct {
 	origins map[string]*origin // by host:port
 }
 
-func newRoute(d *dialer) *route {
-	r := &route{dialer: d, protocols: clientProtocols(d.base), origins: make(map[string]*origin)}
+func newRoute(d *dialer, p http.Protocols) *route {
+	r := &route{dialer: d, protocols: p, origins: make(map[string]*origin)}
 	r.http1 = newInner(d.base, (*http.Protocols).SetHTTP1)
 	r.http1.DialTLSContext = r.dialHTTP1
 	// Its connections are of no use to other requests, which would take them for
@@ -148,13 +149,14 @@ func newInner(base *http.Transport, set func(*http.Protocols, bool)) *http.Trans
 	return t
 }
 
-// clientProtocols returns what base speaks over TLS.
+// clientProtocols returns what base speaks over TLS. A TLSNextProto without
+// HTTP/2 is how that was turned off of old.
 func clientProtocols(base *http.Transport) (p http.Protocols) {
 	if base.Protocols != nil {
 		return *base.Protocols
 	}
 	p.SetHTTP1(true)
-	p.SetHTTP2(true)
+	p.SetHTTP2(base.TLSNextProto == nil || base.TLSNextProto[protoHTTP2] != nil)
 	return p
 }
 

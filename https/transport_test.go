@@ -131,6 +131,10 @@ func TestTransportChoice(t *testing.T) {
 			t.Errorf("%s with a server that speaks HTTP/1 only", body)
 		}
 	}
+	c = newClient(t, NewTransport(clientConfig(), &http.Transport{TLSNextProto: map[string]func(string, *stdtls.Conn) http.RoundTripper{}}))
+	if resp, _ := get(t, c, both.URL); resp.Proto != "HTTP/1.1" {
+		t.Errorf("%s without HTTP/2", resp.Proto)
+	}
 	c = newClient(t, NewTransport(clientConfig(), &http.Transport{Protocols: versions[1].protocols}))
 	if _, err := c.Get(old.URL); !errors.Is(err, errNoHTTP1) && !errors.Is(err, stdtls.AlertError(120)) {
 		t.Errorf("HTTP/2 only with a server that does not speak it: %v", err)
