@@ -121,6 +121,9 @@ func (b boot) test(ctx context.Context, p testPackage, program, pattern string, 
 	own := b.limit - b.limit/10
 	b.args = []string{program, "-test.run=" + pattern, "-test.v", "-test.timeout=" + own.String()}
 	b.dir, b.env = p.dir, append(slices.Clone(b.env), "HANDOFF_LAB=1")
+	if b.image.flavor == userMode && os.Getenv("GOGC") == "" {
+		b.env = append(b.env, "GOGC=20") // see userModeCommand
+	}
 	if data := filepath.Join(p.dir, "testdata"); b.image.flavor == emulated && isDir(data) {
 		b.keep = append(slices.Clone(b.keep), data)
 	}

@@ -81,6 +81,12 @@ func setLoader(program []byte, loader string) error {
 }
 
 // userModeCommand starts an image as a process. Its files are in dir.
+//
+// Each page that a program in it has touched may become a mapping of its own
+// on the host, and of those a process has no more than the host's
+// vm.max_map_count, 65530 by default. At the limit the program gets a
+// segmentation fault, and the kernel says "UML ran out of memory on the host
+// side!". The race detector's shadow memory comes close: small heaps help.
 func (b *boot) userModeCommand(ctx context.Context, dir, initrd string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "./"+umlProgram,
 		"mem="+fmt.Sprintf("%dM", b.memory), "initrd="+initrd, "uml_dir="+dir, "umid=guest",
