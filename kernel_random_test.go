@@ -17,8 +17,9 @@ import (
 )
 
 var (
-	kernelRuns = flag.Int("kernel.runs", 400, "how many random connections TestKernelRandom makes on each kernel")
-	kernelSeed = flag.Uint64("kernel.seed", 0, "the one seed that TestKernelRandom runs, 0 for many")
+	kernelRuns  = flag.Int("kernel.runs", 400, "how many random connections TestKernelRandom makes on each kernel")
+	kernelConns = flag.Int("kernel.conns", 10000, "how many connections TestKernelLeaks makes")
+	kernelSeed  = flag.Uint64("kernel.seed", 0, "the one seed that TestKernelRandom runs, 0 for many")
 )
 
 // TestKernelRandom hands over directions at random points of random

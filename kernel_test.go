@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -470,31 +471,44 @@ func TestKernelDeadlines(t *testing.T) {
 	})
 }
 
-// TestKernelClose closes right after a large write to a slow reader.
+// TestKernelClose closes right after writes to a slow reader, with send buffers
+// of many sizes: what was accepted arrives.
 func TestKernelClose(t *testing.T) {
 	onKernels(t, func(t *testing.T, g ground, v uint16) {
-		client, server := kernelConfigs(v, both)
-		server.Kernel = both
-		c, s := connect(t, g.network, client, server)
-		got := make(chan []byte, 1)
-		go func() {
-			time.Sleep(20 * time.Millisecond)
-			b, err := io.ReadAll(s)
-			if err != nil {
-				t.Errorf("Read: %v", err)
+		for _, buffer := range []int{0, 5000, 20000, 60000, 150000, 400000} {
+			for _, n := range []int{1, 30000, 200000, streamLen} {
+				closeAfter(t, g, v, buffer, n)
 			}
-			got <- b
-		}()
-		if _, err := c.Write(stream()); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if b := <-got; !bytes.Equal(b, stream()) {
-			t.Errorf("%d bytes of %d arrived", len(b), streamLen)
 		}
 	})
+}
+
+func closeAfter(t *testing.T, g ground, v uint16, buffer, n int) {
+	t.Helper()
+	client, server := kernelConfigs(v, both)
+	server.Kernel = both
+	c, s := connect(t, g.network, client, server)
+	if tcp, ok := c.(*Conn).NetConn().(*net.TCPConn); ok && buffer > 0 {
+		_ = tcp.SetWriteBuffer(buffer)
+	}
+	done := make(chan error, 1)
+	go func() {
+		time.Sleep(2 * time.Millisecond)
+		got, err := io.ReadAll(s)
+		if err == nil && !bytes.Equal(got, stream()[:n]) {
+			err = fmt.Errorf("%d bytes arrived", len(got))
+		}
+		done <- err
+	}()
+	if _, err := c.Write(stream()[:n]); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("%d bytes through a buffer of %d: %v", n, buffer, err)
+	}
 }
 
 // TestKernelCloseUnblocks closes under a Read and a Write.

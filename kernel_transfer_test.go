@@ -313,7 +313,7 @@ func TestKernelLeaks(t *testing.T) {
 			}
 			handOver()
 			fds, routines := openFiles(t), runtime.NumGoroutine()
-			for range 10000 {
+			for range *kernelConns {
 				handOver()
 			}
 			for wait := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > routines && time.Now().Before(wait); {

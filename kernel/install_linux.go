@@ -180,10 +180,38 @@ func (s *linuxSocket) RefreshRX() error {
 	})
 }
 
+// Unsent implements [System].
+func (s *linuxSocket) Unsent() (n int, err error) {
+	err = s.control(func(fd int) (err error) {
+		if hasRoom(fd) {
+			return nil
+		}
+		n, err = unix.IoctlGetInt(fd, ioctlUnsent)
+		return err
+	})
+	return n, err
+}
+
+// hasRoom reports whether the socket's buffer takes any record that the kernel
+// holds back: it does so only when the buffer is full, and accepts no more than
+// one record, beside some small ones, beyond that. A connection that was reset
+// has nothing in its buffer, though it has bytes that nobody acknowledged.
+func hasRoom(fd int) bool {
+	var memory [unix.SK_MEMINFO_VARS]uint32
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&memory)), unsafe.Sizeof(memory))
+	if getsockopt(fd, unix.SOL_SOCKET, unix.SO_MEMINFO, b) != nil {
+		return false
+	}
+	queued := memory[unix.SK_MEMINFO_WMEM_QUEUED]
+	return queued == 0 || queued+4*MaxControl <= memory[unix.SK_MEMINFO_SNDBUF]
+}
+
 // getTLS reads an option of level SOL_TLS.
-func getTLS(fd, option int, b []byte) error {
+func getTLS(fd, option int, b []byte) error { return getsockopt(fd, unix.SOL_TLS, option, b) }
+
+func getsockopt(fd, level, option int, b []byte) error {
 	n := uint32(len(b))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_TLS, uintptr(option),
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)), 0)
 	if errno != 0 {
 		return errno

@@ -301,11 +301,12 @@ const (
 	maxPause = 5 * time.Millisecond
 )
 
-// Drain waits until the peer's TCP has acknowledged all that was sent, at most
-// until deadline, and then fails with os.ErrDeadlineExceeded. Closing a socket
-// before, or shutting it down, can lose the last record, which Linux may hold
-// protected and not yet in TCP's queue. The last write must have been accepted
-// whole; it pushes what is held.
+// Drain waits until TCP has all that was sent, at most until deadline, and then
+// fails with os.ErrDeadlineExceeded. Closing a socket before, or shutting it
+// down, can lose the last record, which Linux may hold protected and not yet in
+// TCP's queue. The last write must have been accepted whole; it pushes what is
+// held. Where the kernel does not tell what it holds, Drain waits until the
+// peer's TCP has acknowledged everything.
 func (s *Socket) Drain(deadline time.Time) error {
 	pause, waited := minPause, false
 	for empty := false; ; {
