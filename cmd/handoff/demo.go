@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -23,7 +22,7 @@ type demoCmd struct{}
 
 // Help is printed below the flags.
 func (demoCmd) Help() string {
-	return `A file with 8 MiB of random bytes is served on the loopback interface and fetched with TLS 1.3 and TLS 1.2, each with a full handshake and with a resumed session. Each time its SHA-256 is checked.
+	return `A file with 8 MiB of random bytes is served on the loopback interface and fetched with TLS 1.3 and TLS 1.2, each with a full handshake and with a resumed session. Each time its SHA-256 is checked. Where the kernel has TLS, it encrypts the file, which the server gives it as a whole (sendfile); otherwise the reason is shown.
 
 Example:
 
@@ -58,7 +57,7 @@ func (demoCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	d, err := startDemo(p, dir)
+	d, err := startDemo(ctx, p, dir)
 	if err != nil {
 		return err
 	}
@@ -71,7 +70,7 @@ func (demoCmd) Run(ctx context.Context, p *process) error {
 }
 
 // startDemo makes the file and serves it.
-func startDemo(p *process, name string) (*demo, error) {
+func startDemo(ctx context.Context, p *process, name string) (*demo, error) {
 	d := &demo{roots: x509.NewCertPool(), offload: make(chan tls.Offload, 1)}
 	data := make([]byte, demoSize)
 	_, _ = rand.Read(data) // it never fails
@@ -84,13 +83,14 @@ func startDemo(p *process, name string) (*demo, error) {
 		return nil, err
 	}
 	d.roots.AddCert(cert.Leaf)
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	inner, err := listen(ctx, "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	d.url = fmt.Sprintf("https://%s/%s", inner.Addr(), demoFile)
 	files := http.FileServer(http.Dir(name))
-	d.server = newServer(inner, serverConfig(p, []tls.Certificate{cert}), http1(), d.watch(files), p.logger(false))
+	d.server = newServer(http1(), d.watch(files), logger(p.stderr, false))
+	d.server.start(inner, serverConfig(p, []tls.Certificate{cert}))
 	return d, nil
 }
 
@@ -179,7 +179,7 @@ func report(w io.Writer, transfers []transfer) error {
 	fmt.Fprintln(t, "  #\tbytes\tSHA-256\tserver sends\tclient receives\tclient sends\tserver receives")
 	for i, tr := range transfers {
 		fmt.Fprintf(t, "  %d\t%d\tmatches\t%s\t%s\t%s\t%s\n", i+1, tr.bytes,
-			tr.server.TX.Where, tr.client.RX.Where, tr.client.TX.Where, tr.server.RX.Where)
+			placed(tr.server.TX), placed(tr.client.RX), placed(tr.client.TX), placed(tr.server.RX))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -187,17 +187,17 @@ func report(w io.Writer, transfers []transfer) error {
 	return reportReasons(w, transfers)
 }
 
-// reportReasons prints why records were protected where they were, each reason
+// reportReasons prints why records were not protected by the kernel, each reason
 // once.
 func reportReasons(w io.Writer, transfers []transfer) error {
 	fmt.Fprintln(w)
-	seen := map[tls.DirectionOffload]bool{}
+	seen := map[string]bool{}
 	for _, t := range transfers {
 		for _, o := range []tls.DirectionOffload{t.server.TX, t.client.RX, t.client.TX, t.server.RX} {
-			if seen[o] {
+			if o.Where != tls.UserSpace || seen[o.Reason] {
 				continue
 			}
-			seen[o] = true
+			seen[o.Reason] = true
 			if _, err := fmt.Fprintf(w, "  %s: %s\n", o.Where, o.Reason); err != nil {
 				return err
 			}

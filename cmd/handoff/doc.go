@@ -7,6 +7,7 @@
 //	handoff get URL            fetch a file over HTTPS
 //	handoff connect HOST:PORT  show what a server negotiates, then pipe data
 //	handoff demo               serve and fetch a file in one process
+//	handoff probe              show what this kernel can do with TLS
 //
 // Data goes to standard output and everything else to standard error. An error
 // is one line; the exit status is then 1, or 2 for a mistake in the command

@@ -26,6 +26,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-handoff/tls/kernel"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -194,6 +196,33 @@ func start(t *testing.T, cmd *exec.Cmd, ready *regexp.Regexp) *background {
 }
 
 func (b *background) stderr() string { return b.errors.String() }
+
+// await waits until the process has printed something to standard error, which
+// is not read in step with standard output, and returns its groups.
+func (b *background) await(t *testing.T, pattern *regexp.Regexp) []string {
+	t.Helper()
+	for end := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
+		if m := pattern.FindStringSubmatch(b.stderr()); m != nil {
+			return m
+		}
+		if time.Now().After(end) {
+			t.Fatalf("there is no %s in %q", pattern, b.stderr())
+		}
+	}
+}
+
+// needKernel skips a test where the kernel has no TLS, and says so. In the lab
+// it must have it.
+func needKernel(t *testing.T) {
+	t.Helper()
+	switch r := kernel.Probe(); {
+	case r.Available:
+	case os.Getenv("HANDOFF_LAB") != "":
+		t.Fatalf("no kernel TLS in the lab: %s", r.Reason)
+	default:
+		t.Skipf("NOT TESTED HERE: %s (make lab boots kernels that have it)", r.Reason)
+	}
+}
 
 // wait waits for the process to end and returns its exit status.
 func (b *background) wait() int {

@@ -13,10 +13,10 @@ import (
 	"github.com/go-handoff/tls"
 )
 
-// summary is what was negotiated, in a few words.
+// summary is what was negotiated and who protects what is sent, in a few words.
 func summary(c *tls.Conn) string {
 	state := c.ConnectionState()
-	return tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite)
+	return fmt.Sprintf("%s %s, TX in %v", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), c.Offload().TX.Where)
 }
 
 // newTable returns a writer that aligns what is between tabs.
@@ -39,10 +39,20 @@ func reportNegotiated(w io.Writer, c *tls.Conn) error {
 		{"SCTs", fmt.Sprint(len(state.SignedCertificateTimestamps))},
 		{"sending", offload.TX.String()},
 		{"receiving", offload.RX.String()},
+		{"records left", recordsLeft(offload)},
 	} {
 		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
 	}
 	return t.Flush()
+}
+
+// recordsLeft says how many records the keys are still good for.
+func recordsLeft(o tls.Offload) string {
+	text := fmt.Sprintf("%d to send", o.TX.Remaining)
+	if o.RX.Where != tls.UserSpace {
+		return text // the kernel does not say
+	}
+	return fmt.Sprintf("%s, %d to receive", text, o.RX.Remaining)
 }
 
 // groupName returns the name of a key exchange group, which a handshake by a

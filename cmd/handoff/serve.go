@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-handoff/tls"
 	"github.com/go-handoff/tls/https"
+	"github.com/go-handoff/tls/kernel"
 )
 
 // serveCmd serves a directory.
@@ -25,7 +26,9 @@ type serveCmd struct {
 	ClientCA string `name:"client-ca" placeholder:"FILE" help:"Demand client certificates that these authorities, in PEM, signed."`
 	versionFlags
 	httpFlags
-	Verbose bool `short:"v" help:"Log each request and failed handshake."`
+	kernelFlags
+	Status  *bool `negatable:"" help:"Show a line of what runs where, on standard error; the default on a terminal."`
+	Verbose bool  `short:"v" help:"Log each request and failed handshake."`
 }
 
 // Help is printed below the flags.
@@ -33,6 +36,8 @@ func (serveCmd) Help() string {
 	return `Without --cert, a throw-away certificate is made for localhost and the address, and its fingerprint printed. When the server is ready, "listening on ADDRESS" is printed.
 
 Everybody who can connect can fetch all files below the directory, except those whose name, or whose directory's name, begins with a dot. Links that lead out of it are not followed. Requests other than GET and HEAD are refused. HTTP/2 is spoken with those who can, unless --http1.1 is given: files then go out faster where the kernel encrypts.
+
+Where the kernel has TLS, it encrypts what is sent from the first large file on; what becomes of that here is printed at the start, and "handoff probe" has the details. On a terminal, a line shows how many connections are open, in how many of them the kernel sends (TX) and receives (RX), what was sent, and how often the kernel was given new keys.
 
 Ctrl-C (SIGINT) and SIGTERM stop the server when the transfers in progress are done, or after 10 seconds; the exit status is 1 if that cut some off. A second signal stops it at once.
 
@@ -61,24 +66,57 @@ func (c *serveCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer files.root.Close()
-	inner, err := net.Listen("tcp", c.Addr)
+	if err := c.check(); err != nil {
+		return err
+	}
+	inner, err := listen(ctx, c.Addr)
 	if err != nil {
 		return err
 	}
-	s := newServer(inner, config, c.protocols(), readOnly(http.FileServer(files)), p.logger(c.Verbose))
+	status := p.newStatusLine()
+	s := newServer(c.protocols(), readOnly(http.FileServer(files)), logger(status, c.Verbose))
+	s.transfers.told = c.surprises(status)
+	s.start(inner, config)
 	if err := c.announce(p, config.Certificates[0], inner.Addr()); err != nil {
 		return errors.Join(err, s.shutdown(p))
 	}
+	stop := c.showStatus(status, &s.transfers.live)
 	select {
-	case err := <-s.done:
+	case err = <-s.done:
+		stop()
 		return err
 	case <-ctx.Done():
+		stop()
 		return s.shutdown(p)
 	}
 }
 
-// announce says which certificate clients will see, how to fetch something, and
-// that they can come.
+// listen listens for TCP and not for Multipath TCP, on which kernels have no
+// TLS.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(ctx, "tcp", addr)
+}
+
+// surprises returns who tells that something went otherwise than announce says.
+func (c *serveCmd) surprises(w io.Writer) *surprises {
+	if c.Kernel == kernelOff || !kernel.Probe().Available {
+		return nil
+	}
+	return &surprises{w: w, told: map[string]bool{}}
+}
+
+// showStatus shows what a server does, if that is wanted, until stop.
+func (c *serveCmd) showStatus(line *statusLine, l *live) (stop func()) {
+	if c.Status == nil && !line.terminal || c.Status != nil && !*c.Status {
+		return func() {}
+	}
+	return line.watch(l)
+}
+
+// announce says which certificate clients will see, how to fetch something,
+// what the kernel does, and that clients can come.
 func (c *serveCmd) announce(p *process, cert tls.Certificate, addr net.Addr) error {
 	if c.CertOut != "" {
 		if err := os.WriteFile(c.CertOut, encodePEM(cert), 0o644); err != nil {
@@ -86,8 +124,8 @@ func (c *serveCmd) announce(p *process, cert tls.Certificate, addr net.Addr) err
 		}
 	}
 	sum := fingerprint(cert.Certificate[0])
-	fmt.Fprintf(p.stderr, "certificate SHA-256 %s\nfetch with: handoff get --fingerprint %s%s https://%s/\n",
-		sum, sum, c.demanded(), reachable(addr))
+	fmt.Fprintf(p.stderr, "kernel TLS: %s\ncertificate SHA-256 %s\nfetch with: handoff get --fingerprint %s%s https://%s/\n",
+		c.describe(kernel.Probe()), sum, sum, c.demanded(), reachable(addr))
 	_, err := fmt.Fprintf(p.stdout, "listening on %s\n", addr)
 	return err
 }
@@ -116,6 +154,7 @@ func (c *serveCmd) config(p *process) (*tls.Config, error) {
 	}
 	config := serverConfig(p, certificates)
 	config.MinVersion, config.MaxVersion = versions[c.Min], versions[c.Max]
+	config.Kernel = c.policy()
 	if c.ClientCA != "" {
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 		config.ClientCAs, err = loadPool(c.ClientCA)
@@ -145,12 +184,12 @@ func serverConfig(p *process, certificates []tls.Certificate) *tls.Config {
 	}
 }
 
-// logger returns where a server's log goes.
-func (p *process) logger(verbose bool) *log.Logger {
+// logger returns a server's log, which goes to w or nowhere.
+func logger(w io.Writer, verbose bool) *log.Logger {
 	if !verbose {
-		return log.New(io.Discard, "", 0)
+		w = io.Discard
 	}
-	return log.New(p.stderr, "", log.LstdFlags)
+	return log.New(w, "", log.LstdFlags)
 }
 
 // server is net/http's over our connections.
@@ -161,7 +200,7 @@ type server struct {
 	patience  time.Duration // with transfers in progress, at the end
 }
 
-func newServer(inner net.Listener, config *tls.Config, protocols *http.Protocols, handler http.Handler, logger *log.Logger) *server {
+func newServer(protocols *http.Protocols, handler http.Handler, logger *log.Logger) *server {
 	s := &server{
 		http: http.Server{
 			ReadHeaderTimeout: 30 * time.Second,
@@ -175,9 +214,23 @@ func newServer(inner net.Listener, config *tls.Config, protocols *http.Protocols
 		done:     make(chan error, 1),
 		patience: shutdownTimeout,
 	}
+	s.http.ConnState = s.track
 	s.http.Handler = s.transfers.watch(handler, logger)
-	go func() { s.done <- https.Serve(&s.http, inner, config) }()
 	return s
+}
+
+func (s *server) start(inner net.Listener, config *tls.Config) {
+	go func() { s.done <- https.Serve(&s.http, inner, config) }()
+}
+
+// track keeps account of the open connections.
+func (s *server) track(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.transfers.live.add(https.Conn(c))
+	case http.StateClosed, http.StateHijacked:
+		s.transfers.live.remove(https.Conn(c))
+	}
 }
 
 // connKey is where a request's context has its connection.

@@ -94,17 +94,14 @@ func TestServeFingerprint(t *testing.T) {
 	throwAway, cacert, _ := serveDirectory(t)
 	given := serve(t, p.dir, "--cert", p.cert, "--key", p.key)
 	for file, s := range map[string]*background{cacert: throwAway, p.cert: given} {
-		m := printedFingerprint.FindStringSubmatch(s.stderr())
+		m := s.await(t, printedFingerprint)
 		want := openssl(t, nil, "x509", "-in", file, "-noout", "-fingerprint", "-sha256").stdout
-		if m == nil || !strings.EqualFold(strings.TrimSpace(want), "sha256 Fingerprint="+m[1]) {
+		if !strings.EqualFold(strings.TrimSpace(want), "sha256 Fingerprint="+m[1]) {
 			t.Errorf("printed %q, OpenSSL says %q", s.stderr(), want)
 		}
 	}
 	// The command that is printed works as it stands.
-	printed := regexp.MustCompile(`(?m)^fetch with: handoff (get --fingerprint \S+ https://\S+/)$`).FindStringSubmatch(throwAway.stderr())
-	if printed == nil {
-		t.Fatalf("printed %q", throwAway.stderr())
-	}
+	printed := throwAway.await(t, regexp.MustCompile(`(?m)^fetch with: handoff (get --fingerprint \S+ https://\S+/)$`))
 	r := handoff(t, nil, strings.Fields(printed[1])...)
 	r.want(t, exitOK, "")
 	if !strings.Contains(r.stdout, `<a href="small">`) {
@@ -241,7 +238,7 @@ func TestServeOthers(t *testing.T) {
 }
 
 func TestServeLog(t *testing.T) {
-	line := regexp.MustCompile(` 127\.0\.0\.1:\d+ GET "/small" 200 12 bytes, TLS 1\.3 TLS_\w+\n`)
+	line := regexp.MustCompile(` 127\.0\.0\.1:\d+ GET "/small" 200 12 bytes, TLS 1\.3 TLS_\w+, TX in user space\n`)
 	for _, verbose := range []bool{false, true} {
 		args := map[bool][]string{true: {"-v"}}[verbose]
 		s, cacert, _ := serveDirectory(t, args...)
@@ -298,13 +295,20 @@ func TestServeGracefulStop(t *testing.T) {
 // until the test ends.
 func holdTransfer(t *testing.T, pool *x509.CertPool, url string) {
 	t.Helper()
+	holdTransferOver(t, pool, url, httpFlags{})
+}
+
+// holdTransferOver does so over the given versions of HTTP, or until release.
+func holdTransferOver(t *testing.T, pool *x509.CertPool, url string, versions httpFlags) (release func()) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
-	response, err := fetch(ctx, newHTTPClient(&tls.Config{RootCAs: pool}, httpFlags{}.protocols()), url)
+	response, err := fetch(ctx, newHTTPClient(&tls.Config{RootCAs: pool}, versions.protocols()), url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { response.Body.Close() })
+	return cancel
 }
 
 // The first signal says what it waits for, and the second one ends that.
@@ -319,12 +323,7 @@ func TestServeSecondSignal(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	const message = "\nstopping: waiting up to 10s for 2 transfers; press Ctrl-C again to stop at once\n"
-	for end := time.Now().Add(timeout); !strings.Contains(s.stderr(), message); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("there is no %q in %q", message, s.stderr())
-		}
-	}
+	s.await(t, regexp.MustCompile(`(?m)^stopping: waiting up to 10s for 2 transfers; press Ctrl-C again to stop at once$`))
 	s.stop(t, syscall.SIGINT)
 	if w := s.cmd.ProcessState.Sys().(syscall.WaitStatus); !w.Signaled() || w.Signal() != syscall.SIGINT {
 		t.Errorf("ended with %v: %s", s.cmd.ProcessState, s.stderr())
@@ -347,7 +346,8 @@ func TestServeCutOff(t *testing.T) {
 	}
 	var logged safeBuffer
 	own, output := capture(t)
-	s := newServer(inner, serverConfig(own, []tls.Certificate{p.server}), nil, http.FileServer(files), log.New(&logged, "", 0))
+	s := newServer(nil, http.FileServer(files), log.New(&logged, "", 0))
+	s.start(inner, serverConfig(own, []tls.Certificate{p.server}))
 	s.patience = time.Millisecond
 	holdTransfer(t, p.pool, "https://"+inner.Addr().String()+"/large")
 	if err := s.shutdown(own); err == nil || err.Error() != "stopped, and cut off 1 transfer" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -11,15 +12,22 @@ import (
 )
 
 // transfers are the requests that a server is answering.
-type transfers struct{ n atomic.Int64 }
+type transfers struct {
+	n    atomic.Int64
+	live live
+	told *surprises // nil if nothing is one
+}
 
 // watch counts requests while they run, and logs each when it is done.
 func (t *transfers) watch(next http.Handler, logger *log.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.n.Add(1)
 		defer t.n.Add(-1)
-		cw := &countingWriter{ResponseWriter: w, status: http.StatusOK}
+		cw := &countingWriter{ResponseWriter: w, status: http.StatusOK, total: &t.live.sent}
 		next.ServeHTTP(cw, r)
+		if t.told != nil {
+			t.told.look(r, cw.bytes)
+		}
 		logger.Printf("%s %s %q %d %s, %s", r.RemoteAddr, r.Method, r.URL.Path, cw.status, cw.sent(r.Method), summary(connOf(r)))
 	})
 }
@@ -52,6 +60,7 @@ type countingWriter struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
+	total  *atomic.Int64 // of all responses
 }
 
 func (w *countingWriter) WriteHeader(status int) {
@@ -61,16 +70,36 @@ func (w *countingWriter) WriteHeader(status int) {
 
 func (w *countingWriter) Write(b []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(b)
-	w.bytes += int64(n)
+	w.count(int64(n))
 	return n, err
 }
 
+func (w *countingWriter) count(n int64) {
+	w.bytes += n
+	w.total.Add(n)
+}
+
+// countEvery is how much is sent before it is counted.
+const countEvery = 4 << 20
+
 // ReadFrom lets whole files reach the connection, which knows best what to do
 // with them.
-func (w *countingWriter) ReadFrom(r io.Reader) (int64, error) {
-	n, err := io.Copy(w.ResponseWriter, r)
-	w.bytes += n
-	return n, err
+func (w *countingWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	src, ok := r.(*io.LimitedReader)
+	if !ok {
+		src = &io.LimitedReader{R: r, N: math.MaxInt64}
+	}
+	for src.N > 0 {
+		// The connection looks for a file in one LimitedReader, not in two.
+		m, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: src.R, N: min(src.N, countEvery)})
+		w.count(m)
+		n += m
+		src.N -= m
+		if err != nil || m == 0 {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // Unwrap lets net/http's ResponseController through.

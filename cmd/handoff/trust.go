@@ -53,6 +53,7 @@ type clientFlags struct {
 	Insecure    bool   `xor:"trust" help:"Accept any certificate. Anybody on the way can read and change the data."`
 	identityFlags
 	versionFlags
+	kernelFlags
 }
 
 // config returns a client's Config.
@@ -62,6 +63,10 @@ func (f *clientFlags) config(p *process) (*tls.Config, error) {
 		MinVersion:         versions[f.Min],
 		MaxVersion:         versions[f.Max],
 		KeyLogWriter:       p.keyLog,
+		Kernel:             f.policy(),
+	}
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	certificates, err := f.certificates()
 	if err != nil {
