@@ -23,8 +23,11 @@ TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutl
 
 # Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
 # times as long, so there are fewer.
-LAB_PACKAGES ?= ./kernel . ./https ./interop/lab
+LAB_PACKAGES ?= ./kernel . ./https ./cmd/handoff ./interop/lab
 LAB_RUN      ?= ^TestKernel
+# With the race detector only what needs a real kernel for it: the models do the rest.
+LAB_RACE_PACKAGES ?= ./kernel .
+LAB_RACE_RUN      ?= ^TestKernel(Scenarios|Suites|KeyUpdate|Deadlines|CloseUnblocks|Tampered|Records)$$
 LAB_QEMU_PACKAGES ?= ./kernel ./interop/lab
 LAB_QEMU_RUN ?= ^TestKernel
 LAB_TIMEOUT  ?= 10m
@@ -96,6 +99,7 @@ cover:
 lab: TOOLS += strace:strace ss:iproute2
 lab: tools
 	@go run ./interop/lab -kernel 7.2,6.12,6.1 -timeout $(LAB_TIMEOUT) -tests '$(LAB_RUN)' $(call with_tests,$(LAB_PACKAGES))
+	@go run ./interop/lab -kernel 7.2 -race -timeout $(LAB_TIMEOUT) -tests '$(LAB_RACE_RUN)' $(call with_tests,$(LAB_RACE_PACKAGES))
 
 lab-qemu: TOOLS := qemu-system-x86_64:qemu-system-x86 depmod:kmod xz:xz-utils
 lab-qemu: tools
