@@ -68,6 +68,7 @@ type Conn struct {
 	// calls counts, in steps of two, what is being written. Its lowest bit says
 	// that Close was called.
 	calls atomic.Int32
+	over  atomic.Bool // Close has sent what it had to send
 }
 
 // role is the side of the connection.
@@ -231,6 +232,7 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	defer c.wipeClosed()
+	defer c.over.Store(true)
 	if c.detached.Load() {
 		return nil
 	}
@@ -300,9 +302,10 @@ func (c *Conn) unlockOut() {
 }
 
 // wipeClosed overwrites the keys of a connection that was closed, as far as
-// they are not in use: whoever uses them calls this again.
+// they are not in use: whoever uses them calls this again. Whoever comes while
+// Close is at work must leave it the keys for its close_notify.
 func (c *Conn) wipeClosed() {
-	if !c.closed() {
+	if !c.over.Load() {
 		return
 	}
 	if c.in.TryLock() {
@@ -311,6 +314,9 @@ func (c *Conn) wipeClosed() {
 	}
 	if c.out.TryLock() {
 		c.out.stop(net.ErrClosed)
+		for _, q := range c.takeQueue() {
+			q.drop()
+		}
 		c.out.Unlock()
 	}
 	if c.handshakeMutex.TryLock() {

@@ -30,10 +30,11 @@ const (
 // the kernel has the sending side, which by default it takes here
 // (Config.Kernel).
 func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
-	if err := c.enterWrite(); err != nil {
-		return 0, err
+	// Only what writes is counted as writing, not what waits for r, so that Close
+	// meanwhile ends the stream as it should.
+	if c.closed() {
+		return 0, net.ErrClosed
 	}
-	defer c.leaveWrite()
 	if err := c.Handshake(); err != nil {
 		return 0, err
 	}
@@ -98,6 +99,10 @@ func (c *Conn) transferSize(src *io.LimitedReader) int64 {
 // moveFor moves the sending side for a transfer of size bytes, if that is what
 // was planned, and reports whether the kernel has it.
 func (c *Conn) moveFor(size int64) (bool, error) {
+	if err := c.enterWrite(); err != nil {
+		return false, err
+	}
+	defer c.leaveWrite()
 	c.out.Lock()
 	defer c.unlockOut()
 	if !c.out.plan.settled && (c.out.moveDue() || planTX(&c.config.Kernel).atTransfer() && size >= minTransfer) {
@@ -124,6 +129,10 @@ func (c *Conn) sendFile(src *io.LimitedReader) (n int64, err error) {
 
 // sendChunk sends at most limit bytes.
 func (c *Conn) sendChunk(chunk *io.LimitedReader, limit int64) (int64, error) {
+	if err := c.enterWrite(); err != nil {
+		return 0, err
+	}
+	defer c.leaveWrite()
 	c.out.Lock()
 	defer c.unlockOut()
 	room, err := c.kernelRoom()
@@ -168,6 +177,10 @@ func (c *Conn) spliceFrom(src *io.LimitedReader, conn *net.TCPConn) (n int64, er
 
 // drain sends all that is in pipe.
 func (c *Conn) drain(pipe *kernel.Pipe) (n int64, err error) {
+	if err := c.enterWrite(); err != nil {
+		return 0, err
+	}
+	defer c.leaveWrite()
 	raw, err := c.conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return 0, err
@@ -249,7 +262,8 @@ func (f *forwarder) forward() (int64, error) {
 		c.in.plain = c.in.plain[n:]
 		return int64(n), err
 	}
-	if c.in.kernel != nil && c.in.err == nil && f.canSplice() {
+	// Within a handshake message data is an error, and advance says so.
+	if c.in.kernel != nil && c.in.err == nil && c.engine.ReadAligned() && f.canSplice() {
 		if n, err := f.splice(); !errors.Is(err, kernel.ErrControlRecord) {
 			return n, err
 		}
@@ -303,19 +317,10 @@ func sinkOf(w io.Writer) func(*kernel.Pipe) (int64, error) {
 			return nil
 		}
 		if moved, err := w.moveFor(minTransfer); err == nil && moved {
-			return w.drainCounted
+			return w.drain
 		}
 	}
 	return nil
-}
-
-// drainCounted is drain, as a call that Close does not wait for.
-func (c *Conn) drainCounted(pipe *kernel.Pipe) (int64, error) {
-	if err := c.enterWrite(); err != nil {
-		return 0, err
-	}
-	defer c.leaveWrite()
-	return c.drain(pipe)
 }
 
 // splice moves what is next to w, if it is application data.
@@ -327,6 +332,9 @@ func (f *forwarder) splice() (int64, error) {
 		return 0, err
 	case err != nil:
 		return 0, c.kernelReadError(err)
+	case n == 0:
+		_, err := c.takeData(nil, nil)
+		return 0, err
 	}
 	c.progress(n)
 	return f.sink(f.pipe)
