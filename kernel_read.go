@@ -30,6 +30,9 @@ func (c *Conn) advanceKernel(dst []byte) (int, error) {
 	}
 	content := buf[:n]
 	if record.ContentType(typ) == record.ApplicationData && len(c.in.control) == 0 {
+		if err := c.checkType(record.ApplicationData); err != nil {
+			return 0, c.fail(err)
+		}
 		return c.takeData(dst, content)
 	}
 	defer clear(content)

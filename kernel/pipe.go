@@ -16,8 +16,9 @@ type splicer interface {
 
 // SpliceTo moves at most n bytes of application data of the next record into
 // p, which must be empty, without a copy in user space. It waits until there is
-// something. At the end of the stream it fails with io.EOF, before a record that is not
-// application data with [ErrControlRecord], and otherwise as Receive does.
+// something; of a record without content it moves 0 bytes. At the end of the
+// stream it fails with io.EOF, before a record that is not application data with
+// [ErrControlRecord], and otherwise as Receive does.
 //
 // A kernel whose [Report] has no SpliceRX loses bytes here.
 func (s *Socket) SpliceTo(p *Pipe, n int) (int, error) {

@@ -118,20 +118,18 @@ func (s *linuxSocket) spliceTo(p *Pipe, n int) (int, error) {
 	var inner error
 	err := s.raw.Read(func(fd uintptr) bool {
 		p.n, inner = splice(int(fd), p.w, n)
-		if inner == unix.EINVAL {
+		switch {
+		case inner == unix.EINVAL:
 			inner = controlOrInvalid(int(fd))
+		case p.n == 0 && inner == nil:
+			inner = emptyOrEnd(int(fd))
 		}
 		return inner != unix.EAGAIN
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, pollError(err)
-	case inner != nil:
-		return 0, inner
-	case p.n == 0:
-		return 0, io.EOF
 	}
-	return p.n, nil
+	return p.n, inner
 }
 
 // splice is one splice that does not wait.
@@ -149,13 +147,37 @@ func splice(from, to, n int) (int, error) {
 // be looked at. After a header with a wrong version there is nothing, now or
 // later: who then waits for a record, waits for ever.
 func controlOrInvalid(fd int) error {
+	if _, typed, err := peek(fd); err == nil && typed {
+		return ErrControlRecord
+	}
+	return unix.EINVAL
+}
+
+// emptyOrEnd tells the two meanings of a splice of nothing from one another: a
+// record without content, which is gone then, and the end of the stream. It
+// returns nil for the former. An error that the kernel says only once is not
+// lost.
+func emptyOrEnd(fd int) error {
+	n, typed, err := peek(fd)
+	switch {
+	case err == unix.EAGAIN:
+		return nil
+	case err == nil && n == 0 && !typed:
+		return io.EOF
+	}
+	return err
+}
+
+// peek looks at what the next recvmsg would return: how much, and whether it
+// has a record's type.
+func peek(fd int) (n int, typed bool, err error) {
 	var r receiver
 	r.init()
 	r.set(make([]byte, 1))
 	r.hdr.SetControllen(int(unsafe.Sizeof(r.oob)))
-	_, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.hdr)), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	if errno == 0 && r.typed() {
-		return ErrControlRecord
+	got, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.hdr)), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if errno != 0 {
+		return 0, false, errno
 	}
-	return unix.EINVAL
+	return int(got), r.typed(), nil
 }
