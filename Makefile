@@ -42,7 +42,7 @@ with_tests = $(foreach p,$(1),$(if $(wildcard $(p)/*_test.go),$(p)))
 
 .PHONY: test tools gofmt vet staticcheck govulncheck allocs race fuzz lint cover lab lab-qemu
 
-test: tools gofmt vet staticcheck govulncheck allocs race
+test: tools gofmt vet staticcheck govulncheck allocs race lab
 
 tools:
 	@missing=; \

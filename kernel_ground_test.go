@@ -18,21 +18,22 @@ type ground struct {
 	model   bool
 }
 
-// kernelGrounds returns the models and, where it has TLS, this machine's
-// kernel. HANDOFF_LAB says that it must.
+// kernelGrounds returns the models and, where it has TLS, this machine's kernel.
+// In the lab, which HANDOFF_LAB says, it must, and the models are left out.
 func kernelGrounds(t testing.TB) []ground {
 	t.Helper()
-	grounds := modelGrounds()
 	r := kernel.Probe()
-	switch {
-	case r.Available:
-		grounds = append(grounds, ground{name: "kernel", network: sockets, rekey: r.Rekey.OK})
-	case os.Getenv("HANDOFF_LAB") != "":
+	real := ground{name: "kernel", network: sockets, rekey: r.Rekey.OK}
+	switch lab := os.Getenv("HANDOFF_LAB") != ""; {
+	case lab && !r.Available:
 		t.Fatalf("no kernel TLS in the lab: %s", r.Reason)
-	default:
-		t.Logf("ONLY ON MODELS: %s (make lab boots kernels that have it)", r.Reason)
+	case lab:
+		return []ground{real}
+	case r.Available:
+		return append(modelGrounds(), real)
 	}
-	return grounds
+	t.Logf("ONLY ON MODELS: %s (make lab boots kernels that have it)", r.Reason)
+	return modelGrounds()
 }
 
 // modelGrounds are models of the kernels that there are.

@@ -63,6 +63,7 @@ type options struct {
 	kernels []kernel
 	cache   string
 	tests   string // pattern; if it is set, the arguments are packages
+	race    bool   // with the race detector
 }
 
 // launch does what the command line says.
@@ -83,6 +84,7 @@ func parse(args []string) (*options, error) {
 	flags := flag.NewFlagSet("lab", flag.ExitOnError)
 	names := flags.String("kernel", kernels[0].name, "`version` of the kernel to boot; several, separated by commas, with -tests")
 	flags.StringVar(&o.tests, "tests", "", "run the tests that match this `pattern`, of the packages that are the arguments")
+	flags.BoolVar(&o.race, "race", false, "with -tests: use the race detector, which only the newest user mode kernel has the memory for")
 	flags.IntVar(&b.memory, "mem", 1024, "memory of the machine, in `MiB`")
 	flags.DurationVar(&b.limit, "timeout", 10*time.Minute, "time after which the machine is stopped")
 	flags.StringVar(&b.dir, "dir", ".", "directory to run the command in")

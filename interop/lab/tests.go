@@ -81,7 +81,7 @@ func (o *options) runIn(ctx context.Context, k kernel, packages []testPackage, d
 		start := time.Now()
 		out := outcome{kernel: b.image.release, pkg: p.path}
 		var program string
-		if program, out.err = k.compile(ctx, p, dir); out.err == nil {
+		if program, out.err = o.compile(ctx, p, dir); out.err == nil {
 			b.test(ctx, p, program, o.tests, &out)
 		}
 		out.took = time.Since(start).Round(100 * time.Millisecond)
@@ -90,14 +90,13 @@ func (o *options) runIn(ctx context.Context, k kernel, packages []testPackage, d
 	return outcomes
 }
 
-// compile makes a package's test program in dir, if it is not there. Only one
-// kernel gets the race detector: it is about the program and not about the
-// kernel, and needs libraries that are not there in an emulated machine.
-func (k kernel) compile(ctx context.Context, p testPackage, dir string) (program string, err error) {
+// compile makes a package's test program in dir, if it is not there: without
+// libraries, which an emulated machine does not have, unless the race detector
+// needs them.
+func (o *options) compile(ctx context.Context, p testPackage, dir string) (program string, err error) {
 	program = filepath.Join(dir, strings.ReplaceAll(p.path, "/", "_")+".test")
 	args, env := []string{"test", "-c"}, append(os.Environ(), "CGO_ENABLED=0")
-	if k == kernels[0] {
-		program = filepath.Join(dir, "race-"+filepath.Base(program))
+	if o.race {
 		args, env = append(args, "-race"), os.Environ()
 	}
 	if _, err := os.Stat(program); err == nil {
