@@ -52,8 +52,8 @@ func AfterBytes(n int64) When {
 type NoRekey uint8
 
 const (
-	// NoRekeyDefault is NoRekeyClose for the sending direction and NoRekeyStay
-	// for the receiving one.
+	// NoRekeyDefault is NoRekeyClose for the sending direction, and for the
+	// receiving one where that is required; NoRekeyStay for it otherwise.
 	NoRekeyDefault NoRekey = iota
 	// NoRekeyClose moves to the kernel all the same. A connection that comes to
 	// need new keys, at its key's limit or because the peer wants them, is
