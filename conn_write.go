@@ -67,8 +67,9 @@ func (c *Conn) writeSome(b []byte) (n int, err error) {
 // KeyUpdate changes the keys of both directions (RFC 9846, section 4.7.3): ours
 // at once, the peer's when it has read our request and sends again. While a
 // Write is in progress, it takes effect within that. If ctx ends while the
-// message is being sent, the sending side ends too. TLS 1.2 has no such thing:
-// there it fails.
+// message is being sent, the sending side ends too; where the kernel has it, the
+// message is sent with what comes next instead. TLS 1.2 has no such thing: there
+// it fails.
 func (c *Conn) KeyUpdate(ctx context.Context) error {
 	if err := c.enterWrite(); err != nil {
 		return err
@@ -102,9 +103,7 @@ func (c *Conn) KeyUpdate(ctx context.Context) error {
 	err := c.sendLocked()
 	if !stop() {
 		<-broken
-		if err == nil { // too late to break anything off
-			_ = c.conn.SetWriteDeadline(c.writeDeadline())
-		}
+		_ = c.conn.SetWriteDeadline(c.writeDeadline()) // the connection may live on
 	}
 	return err
 }

@@ -3,16 +3,16 @@ package tls
 import (
 	"errors"
 	"net"
-	"syscall"
 
 	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
 )
 
 // Sending where the kernel has the keys. What is written to the socket becomes
 // records there: of application data as they come, of other types by sendmsg.
-// The kernel counts no records against the key's limit, so we do: exactly
-// for what we write, and by asking the kernel after transfers.
+// The kernel counts no records against the key's limit, so we do: for what we
+// write, and by asking the kernel after transfers and near the limit.
 //
 // A write that times out has been taken up to a record's end or will be
 // completed by what is sent next, so unlike in user space one can go on.
@@ -44,6 +44,9 @@ func (c *Conn) kernelRoom() (uint64, error) {
 	c.answerUpdate()
 	if err := c.sendKernel(c.takeQueue()); err != nil {
 		return 0, err
+	}
+	if c.out.err == nil && c.out.kernelRoom() < margin {
+		c.out.ask()
 	}
 	if c.out.err == nil && c.out.kernelRoom() == 0 {
 		c.replaceKeys()
@@ -125,10 +128,8 @@ func (c *Conn) kernelError(err error) error {
 	switch e := net.Error(nil); {
 	case errors.As(err, &e) && e.Timeout():
 		return err
-	case errors.Is(err, syscall.EBADMSG):
-		// Receiving has failed, and the kernel says so here too. The alert that
-		// the reader sends must still find this side open.
-		return err
+	case kernel.ReceivingFailed(err):
+		return err // the alert that the reader sends must still find this side open
 	}
 	return c.out.stop(permanent(err))
 }
@@ -139,27 +140,36 @@ func (o *outbound) count(n int) {
 	o.place.left.Store(o.kernelLeft())
 }
 
-// recount asks the kernel how many records there were. n bytes were sent since
-// it was last asked; where it does not say, they are taken to be in records of
-// a page each.
+// ask asks the kernel how many records there were, and reports whether it says.
+func (o *outbound) ask() bool {
+	next, err := o.kernel.NextTX()
+	if err != nil {
+		return false
+	}
+	o.next = next
+	o.count(0)
+	return true
+}
+
+// recount is ask after n bytes were sent: where the kernel does not say, they
+// are taken to be in records of a page each.
 func (o *outbound) recount(n int64) {
 	const page = 4096
-	if next, err := o.kernel.NextTX(); err == nil {
-		o.next = next
-		o.count(0)
-		return
+	if !o.ask() {
+		o.count(int(n/page) + 1)
 	}
-	o.count(int(n/page) + 1)
 }
 
 // kernelLeft returns how many records the kernel's key allows for.
 func (o *outbound) kernelLeft() uint64 { return o.limit - min(o.limit, o.next) }
 
-// kernelRoom returns how many of them are for application data. Where the limit
-// is large, more are kept back than [reserve]: a transfer whose pages are not
-// full makes more records than its bytes say.
+// margin is how many records are kept back, beside [reserve], where the limit is
+// large: a transfer whose pages are not full makes more records than its bytes
+// say.
+const margin = 1 << 14
+
+// kernelRoom returns how many of them are for application data.
 func (o *outbound) kernelRoom() uint64 {
-	const margin = 1 << 14
 	left := o.kernelLeft()
 	return left - min(left, reserve+min(margin, o.limit/16))
 }

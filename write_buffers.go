@@ -6,6 +6,10 @@ import (
 	"github.com/go-handoff/tls/record"
 )
 
+// maxBuffers is how many buffers are given to the kernel at once. The net package
+// cuts what is longer in pieces, and the end of each ends a record.
+const maxBuffers = 1024
+
 // WriteBuffers writes the contents of b and takes off b what was written, like
 // [net.Buffers.WriteTo], which cannot know how to write to a Conn at once. Many
 // small buffers become few large records: by writev where the kernel has the
@@ -61,9 +65,10 @@ func (c *Conn) gather(b net.Buffers) (int, error) {
 	return c.writeSome(data)
 }
 
-// firstBytes returns the first n bytes of b.
+// firstBytes returns the first n bytes of b, or fewer if they are in very many
+// buffers.
 func firstBytes(b net.Buffers, n int) (first net.Buffers) {
-	for _, part := range b {
+	for _, part := range b[:min(len(b), maxBuffers)] {
 		if len(part) >= n {
 			return append(first, part[:n])
 		}

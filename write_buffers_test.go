@@ -2,11 +2,13 @@ package tls
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"testing"
 
 	"github.com/go-handoff/tls/kernel"
+	"github.com/go-handoff/tls/record"
 )
 
 // pieces cuts the first n bytes of the stream, with empty pieces in between.
@@ -74,6 +76,32 @@ func TestKernelWriteBuffersTimeout(t *testing.T) {
 				t.Errorf("%d written, %d left, %v", m, left, err)
 			}
 			s.Close()
+		})
+	}
+}
+
+// TestKernelWriteBuffersLimit sends so many buffers that it takes several calls
+// of writev, each of which ends a record: they count against the key's limit.
+func TestKernelWriteBuffersLimit(t *testing.T) {
+	const limit = 40
+	for _, g := range kernelGrounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			client, server := kernelConfigs(VersionTLS12, both)
+			client.recordLimit = limit
+			c, peer := connectRaw(t, g.network, client, server, roleClient)
+			done := make(chan error, 1)
+			go func() {
+				b := pieces(100000, 1)
+				_, err := c.WriteBuffers(&b)
+				done <- errors.Join(err, c.CloseWrite())
+			}()
+			records := 1 // Finished
+			for typ := record.ApplicationData; typ != record.Alert; records++ {
+				typ, _ = peer.receive()
+			}
+			if err := <-done; records > limit || err != nil && !errors.Is(err, ErrRecordLimit) {
+				t.Errorf("%d records with a limit of %d, %v", records, limit, err)
+			}
 		})
 	}
 }

@@ -291,6 +291,10 @@ func (s *Socket) SendControl(typ byte, b []byte) error {
 	return s.sendErr
 }
 
+// ReceivingFailed reports whether err, of sending, says that receiving has
+// failed: Linux tells it to both directions, until [Socket.ClearError].
+func ReceivingFailed(err error) bool { return errors.Is(err, errBadMessage) }
+
 // ClearError makes a socket whose receiving direction failed able to send the
 // alert about it: Linux refuses to send until the error was read.
 func (s *Socket) ClearError() { _ = s.sys.SocketError() }
