@@ -7,9 +7,12 @@
 //   - changes keys, by [Conn.KeyUpdate] and by itself before a key is used up;
 //   - hands out both directions' keys with their record numbers, by
 //     [Conn.ExportKeys], to a record layer elsewhere;
-//   - says what protects its records, by [Conn.Offload];
-//   - sends and receives without a detour through the caller's buffers, by
-//     [Conn.ReadFrom] and [Conn.WriteTo].
+//   - gives either direction's keys to the kernel, where it has TLS, as
+//     Config.Kernel says, and says by [Conn.Offload] what protects its records;
+//   - sends and receives files and streams by [Conn.ReadFrom] and
+//     [Conn.WriteTo], without a detour through the program where the kernel has
+//     the keys;
+//   - moves to another process, by [Conn.Detach] and [Adopt].
 //
 // # Differences from crypto/tls
 //

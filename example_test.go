@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls"
+	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
 	"github.com/go-handoff/tls/session"
 )
@@ -370,6 +371,17 @@ func ExampleConn_CloseWrite() {
 	answer, err := io.ReadAll(c)
 	fmt.Printf("%s, %v\n", answer, err)
 	// Output: 27 bytes, <nil>
+}
+
+// The kernel is to send from the end of the handshake on, if it can. A direction
+// that stays in user space says why.
+func ExampleConfig_kernel() {
+	cert, roots := newCertificate()
+	policy := kernel.Policy{TX: kernel.Auto, MoveTX: kernel.AtOnce}
+	c, _ := pair(&tls.Config{RootCAs: roots, ServerName: "localhost", Kernel: policy}, &tls.Config{Certificates: []tls.Certificate{cert}})
+	tx := c.Offload().TX
+	fmt.Println(tx.Where == tls.KernelSoftware || tx.Where == tls.KernelDevice || tx.Reason != "")
+	// Output: true
 }
 
 func ExampleConn_Offload() {
