@@ -23,7 +23,7 @@ TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutl
 
 # Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
 # times as long, so there are fewer.
-LAB_PACKAGES ?= ./kernel . ./https ./cmd/handoff ./interop/lab
+LAB_PACKAGES ?= ./kernel . ./https ./conformance/openssl ./cmd/handoff ./interop/lab
 LAB_RUN      ?= ^TestKernel
 # With the race detector only what needs a real kernel for it: the models do the rest.
 LAB_RACE_PACKAGES ?= ./kernel .
