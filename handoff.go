@@ -59,12 +59,14 @@ func planRX(p *kernel.Policy) plan {
 }
 
 func newPlan(mode kernel.Mode, when kernel.When, stay bool) plan {
-	p := plan{mode: mode, stay: stay, after: int64(when), settled: mode == kernel.Off}
+	p := plan{mode: mode, stay: stay, settled: mode == kernel.Off}
 	switch when {
 	case kernel.AtOnce:
 		p.after = 0
 	case kernel.AtTransfer:
 		p.after = math.MaxInt64
+	default: // kernel.AfterBytes
+		p.after = int64(when)
 	}
 	return p
 }

@@ -82,6 +82,7 @@ type bigTickets int
 func (b bigTickets) Seal(context.Context, *State, *session.State) ([]byte, error) {
 	return make([]byte, b), nil
 }
+
 func (b bigTickets) Open(context.Context, *State, []byte) (*session.State, error) { return nil, nil }
 func (b bigTickets) SessionIDs() SessionIDs                                       { return nil }
 

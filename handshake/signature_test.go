@@ -178,9 +178,17 @@ func TestVerifyRefusesUnfitSchemes(t *testing.T) {
 		key string
 		s   SignatureScheme
 	}{
-		{"P-256", RsaPssRsaeSha256}, {"P-256", Ed25519}, {"P-224", EcdsaSecp256r1Sha256}, {"P-256", EcdsaSha1},
-		{"RSA-2048", EcdsaSecp256r1Sha256}, {"RSA-2048", RsaPkcs1Sha1}, {"RSA-2048", RsaPssPssSha256}, {"RSA-1024", RsaPssRsaeSha512},
-		{"Ed25519", RsaPssRsaeSha256}, {"Ed25519", Ed448}, {"Ed25519", 0x4a4a},
+		{"P-256", RsaPssRsaeSha256},
+		{"P-256", Ed25519},
+		{"P-224", EcdsaSecp256r1Sha256},
+		{"P-256", EcdsaSha1},
+		{"RSA-2048", EcdsaSecp256r1Sha256},
+		{"RSA-2048", RsaPkcs1Sha1},
+		{"RSA-2048", RsaPssPssSha256},
+		{"RSA-1024", RsaPssRsaeSha512},
+		{"Ed25519", RsaPssRsaeSha256},
+		{"Ed25519", Ed448},
+		{"Ed25519", 0x4a4a},
 	} {
 		err := verify(signingKeys()[tt.key].Public(), tt.s, nil, nil)
 		wantAlert(t, tt.key+" "+tt.s.String(), err, alert.IllegalParameter)

@@ -110,9 +110,12 @@ func TestKeyBlock(t *testing.T) {
 			name string
 			got  []byte
 		}{
-			{"client MAC key", client.MACKey()}, {"server MAC key", server.MACKey()},
-			{"client key", client.Key()}, {"server key", server.Key()},
-			{"client IV", client.IV()}, {"server IV", server.IV()},
+			{"client MAC key", client.MACKey()},
+			{"server MAC key", server.MACKey()},
+			{"client key", client.Key()},
+			{"server key", server.Key()},
+			{"client IV", client.IV()},
+			{"server IV", server.IV()},
 		} {
 			if want := cut(len(v.got)); !bytes.Equal(v.got, want) {
 				t.Errorf("%s: %s is %x, want %x", suite.Name, v.name, v.got, want)
