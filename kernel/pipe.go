@@ -31,7 +31,7 @@ func (s *Socket) SpliceTo(p *Pipe, n int) (int, error) {
 	}
 	moved, err := sys.spliceTo(p, n)
 	if errors.Is(err, ErrKeyExpired) {
-		if err = s.sys.RefreshRX(); err == nil {
+		if err = s.unblock(); err == nil {
 			moved, err = sys.spliceTo(p, n)
 		}
 	}

@@ -213,7 +213,9 @@ func (s *Socket) Receive(p []byte) (typ byte, n int, more bool, err error) {
 	}
 	r, err := s.sys.Receive(p)
 	if err != nil && errors.Is(err, ErrKeyExpired) {
-		r, err = s.receiveRefreshed(p)
+		if err = s.unblock(); err == nil {
+			r, err = s.sys.Receive(p)
+		}
 	}
 	if err != nil {
 		return 0, 0, false, s.receiveError("recvmsg", err)
@@ -221,15 +223,15 @@ func (s *Socket) Receive(p []byte) (typ byte, n int, more bool, err error) {
 	return s.received(r)
 }
 
-// receiveRefreshed goes on after Linux took a record for a KeyUpdate. If it
-// really had been one, the keys would have been replaced before; but any
-// fragment of a handshake message that begins with the same byte looks like
-// one. Setting the keys that are in force lifts the block.
-func (s *Socket) receiveRefreshed(p []byte) (Received, error) {
+// unblock makes receiving possible after Linux took a record for a KeyUpdate. If
+// it really had been one, the keys would have been replaced before; but any
+// fragment of a handshake message that begins with the same byte looks like one.
+// Setting the keys that are in force lifts the block.
+func (s *Socket) unblock() error {
 	if err := s.sys.RefreshRX(); err != nil {
-		return Received{}, errors.Join(ErrKeyExpired, err)
+		return errors.Join(ErrKeyExpired, err)
 	}
-	return s.sys.Receive(p)
+	return nil
 }
 
 // received applies the two kernels' rules to what recvmsg returned.
