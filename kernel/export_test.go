@@ -6,7 +6,7 @@ import "net"
 func (s *Socket) System() System { return s.sys }
 
 // NewSocket returns the Socket of a System.
-func NewSocket(sys System) *Socket { return &Socket{sys: sys} }
+func NewSocket(sys System) *Socket { return newSocket(sys) }
 
 // ProbeWith probes as Probe does, without the steps that are one system's own.
 func ProbeWith(open func(*net.TCPConn) (System, error)) (*Report, error) {

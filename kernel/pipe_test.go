@@ -16,6 +16,8 @@ type blocked struct{ System }
 
 func (blocked) spliceTo(*Pipe, int) (int, error) { return 0, ErrKeyExpired }
 
+func (blocked) Report() *Report { return new(Report) }
+
 func (blocked) RefreshRX() error { return syscall.EBUSY }
 
 // TestSpliceBlocked checks that a splice which nothing can unblock fails for

@@ -19,6 +19,7 @@ import (
 // NextRX, Device and Report may be called at any time.
 type Socket struct {
 	sys    System
+	report *Report // when it was opened: a later probe may fail
 	tx, rx direction
 
 	// Of the receiving direction:
@@ -44,7 +45,7 @@ type direction struct {
 // changes nothing. For all else the error is a [*Refusal].
 func Open(conn net.Conn) (*Socket, error) {
 	if c, ok := conn.(interface{ KernelTLS() System }); ok {
-		return &Socket{sys: c.KernelTLS()}, nil
+		return newSocket(c.KernelTLS()), nil
 	}
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -57,8 +58,10 @@ func Open(conn net.Conn) (*Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Socket{sys: sys}, nil
+	return newSocket(sys), nil
 }
+
+func newSocket(sys System) *Socket { return &Socket{sys: sys, report: sys.Report()} }
 
 // Refusal is the error that says why something is not done by the kernel.
 type Refusal struct {
@@ -76,7 +79,7 @@ func (r *Refusal) Unwrap() error { return r.Err }
 var ErrNoRekey = errors.New("kernel tls: this kernel cannot replace keys")
 
 // Report returns what the socket's kernel can do.
-func (s *Socket) Report() *Report { return s.sys.Report() }
+func (s *Socket) Report() *Report { return s.report }
 
 // TX reports whether the kernel protects what is sent.
 func (s *Socket) TX() bool { return s.tx.installed.Load() }
@@ -89,14 +92,14 @@ func (s *Socket) RX() bool { return s.rx.installed.Load() }
 // before. If it succeeds the keys are the kernel's, for good, and k is wiped.
 // A [*Refusal] leaves everything as it was, and k with the caller.
 func (s *Socket) InstallTX(k *keyschedule.TrafficKeys) error {
-	return s.install(&s.tx, "install TX", k, s.sys.Report().TX(k.Suite), s.sys.EnableTX)
+	return s.install(&s.tx, "install TX", k, s.report.TX(k.Suite), s.sys.EnableTX)
 }
 
 // InstallRX gives the kernel the keys of the receiving direction, to go on with
 // record k.Seq. No byte of that record may have been read, and nobody may be
 // reading. Otherwise it is as InstallTX.
 func (s *Socket) InstallRX(k *keyschedule.TrafficKeys) error {
-	return s.install(&s.rx, "install RX", k, s.sys.Report().RX(k.Suite), s.sys.EnableRX)
+	return s.install(&s.rx, "install RX", k, s.report.RX(k.Suite), s.sys.EnableRX)
 }
 
 func (s *Socket) install(d *direction, op string, k *keyschedule.TrafficKeys, can Support, enable func(*keyschedule.TrafficKeys) error) error {
@@ -166,7 +169,7 @@ func (s *Socket) rekey(d *direction, op string, k *keyschedule.TrafficKeys, enab
 		return &Refusal{Op: op, Reason: "the kernel does not have this direction"}
 	case k.Suite.ID != d.suite.ID:
 		return &Refusal{Op: op, Reason: "the keys are for " + k.Suite.Name + ", the connection uses " + d.suite.Name}
-	case d.suite.Version != keyschedule.VersionTLS13, !s.sys.Report().Rekey.OK:
+	case d.suite.Version != keyschedule.VersionTLS13, !s.report.Rekey.OK:
 		return ErrNoRekey
 	}
 	err := enable(k)

@@ -55,6 +55,28 @@ func (s *scripted) Unsent() (n int, err error) {
 	return n, nil
 }
 
+// forgetful is a System whose kernel can replace keys when it is asked first.
+type forgetful struct {
+	kernel.System
+	asked int
+}
+
+func (f *forgetful) Report() *kernel.Report {
+	f.asked++
+	return &kernel.Report{Rekey: kernel.Support{OK: f.asked == 1}}
+}
+
+// TestReportStays checks that a later probe, which may fail for want of
+// descriptors, does not change what a connection was moved for.
+func TestReportStays(t *testing.T) {
+	s := kernel.NewSocket(new(forgetful))
+	for range 2 {
+		if !s.Report().Rekey.OK {
+			t.Error("the report has changed")
+		}
+	}
+}
+
 // TestReceiveRules is about what no kernel and no model does, or not on demand.
 func TestReceiveRules(t *testing.T) {
 	data := kernel.Received{N: 1, Type: typeData, Typed: true, EOR: true}
