@@ -5,7 +5,6 @@ package kerneltest
 import (
 	"errors"
 	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -21,9 +20,7 @@ type receiveSide struct {
 	refusal error
 	busy    atomic.Int32
 
-	mu      sync.Mutex
-	prot    *protection
-	used    usedKeys
+	installed
 	in      []byte   // what TCP received and nobody has looked at
 	eof     bool     // and then the stream ends
 	reset   error    // in this way, and not with a FIN
@@ -45,17 +42,6 @@ const maxIn = 1 << 19
 // errWait says that there is nothing to receive yet.
 var errWait error = syscall.EAGAIN
 
-func (s *receiveSide) on() bool { return s.suite() != nil }
-
-func (s *receiveSide) suite() *keyschedule.Suite {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.prot == nil {
-		return nil
-	}
-	return s.prot.suite
-}
-
 // enable is the socket option that gives keys.
 func (s *receiveSide) enable(k *keyschedule.TrafficKeys) error {
 	if s.refusal != nil {
@@ -75,20 +61,12 @@ func (s *receiveSide) enable(k *keyschedule.TrafficKeys) error {
 	defer s.mu.Unlock()
 	names := []string{"TlsRxSw", "TlsCurrRxSw"}
 	if s.prot != nil {
-		if err := s.conn.refusedAgain(s.prot.suite, k.Suite); err != nil {
-			return err
-		}
 		names = []string{"TlsRxRekeyOk"}
 	}
-	if err := s.conn.mismatch(other, k.Suite); err != nil {
+	if err := s.give(s.conn, other, k); err != nil {
 		return err
 	}
-	prot, err := newProtection(k)
-	if err != nil {
-		return syscall.EINVAL
-	}
-	s.used.add(k)
-	s.prot, s.pending = prot, false
+	s.pending = false
 	s.conn.count(1, names...)
 	return nil
 }

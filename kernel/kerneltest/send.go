@@ -24,10 +24,8 @@ type sendSide struct {
 	capacity int
 	busy     atomic.Int32
 
-	mu       sync.Mutex
+	installed
 	changed  sync.Cond
-	prot     *protection
-	used     usedKeys
 	queue    []byte
 	updating bool // a KeyUpdate was sent, and the keys are the old ones
 	fin      bool // no more will be queued
@@ -41,17 +39,6 @@ type sendSide struct {
 func (s *sendSide) init(c *Conn) {
 	s.conn, s.capacity = c, defaultSendBuffer
 	s.changed.L = &s.mu
-}
-
-func (s *sendSide) on() bool { return s.suite() != nil }
-
-func (s *sendSide) suite() *keyschedule.Suite {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.prot == nil {
-		return nil
-	}
-	return s.prot.suite
 }
 
 // enable is the socket option that gives keys.
@@ -68,25 +55,18 @@ func (s *sendSide) enable(k *keyschedule.TrafficKeys) error {
 	other := s.conn.rx.suite()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	names := []string{"TlsTxSw", "TlsCurrTxSw"}
-	if s.prot != nil {
-		if err := s.conn.refusedAgain(s.prot.suite, k.Suite); err != nil {
-			return err
-		}
-		names = []string{"TlsTxRekeyOk"}
+	names := []string{"TlsTxRekeyOk"}
+	first := s.prot == nil
+	if first {
+		names = []string{"TlsTxSw", "TlsCurrTxSw"}
 	}
-	if err := s.conn.mismatch(other, k.Suite); err != nil {
+	if err := s.give(s.conn, other, k); err != nil {
 		return err
 	}
-	prot, err := newProtection(k)
-	if err != nil {
-		return syscall.EINVAL
-	}
-	s.used.add(k)
-	if s.prot == nil {
+	if first {
 		s.start()
 	}
-	s.prot, s.updating = prot, false
+	s.updating = false
 	s.conn.count(1, names...)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"os"
+	"sync"
 	"syscall"
 
 	"github.com/go-handoff/tls/kernel"
@@ -94,6 +95,44 @@ func (c *Conn) sysError(call, direction string, err error) error {
 		option = "TCP_" + direction + map[string]string{"setsockopt": "TLS_ENABLE", "getsockopt": "TLS_MODE"}[call]
 	}
 	return os.NewSyscallError(call+" "+option, err)
+}
+
+// installed is what both directions have.
+type installed struct {
+	mu   sync.Mutex
+	prot *protection // nil without keys
+	used usedKeys
+}
+
+func (d *installed) on() bool { return d.suite() != nil }
+
+func (d *installed) suite() *keyschedule.Suite {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.prot == nil {
+		return nil
+	}
+	return d.prot.suite
+}
+
+// give takes keys, the first or new ones, if c's kernel does. other is the suite
+// of the other direction. mu is held.
+func (d *installed) give(c *Conn, other *keyschedule.Suite, k *keyschedule.TrafficKeys) error {
+	if d.prot != nil {
+		if err := c.refusedAgain(d.prot.suite, k.Suite); err != nil {
+			return err
+		}
+	}
+	if err := c.mismatch(other, k.Suite); err != nil {
+		return err
+	}
+	prot, err := newProtection(k)
+	if err != nil {
+		return syscall.EINVAL
+	}
+	d.used.add(k)
+	d.prot = prot
+	return nil
 }
 
 // usedKeys knows the keys that a direction ever had.
