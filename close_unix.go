@@ -31,7 +31,7 @@ func discardUnread(conn net.Conn) {
 	// Control, unlike Read, does not wait for somebody else's Read.
 	_ = raw.Control(func(fd uintptr) {
 		for taken := 0; taken < maxUnread; {
-			// Somebody may have made the descriptor blocking, as File does.
+			// Somebody may have made the descriptor blocking, as os.File.Fd does with a copy.
 			n, _, _, _, err := unix.Recvmsg(int(fd), buf.b, oob[:], unix.MSG_DONTWAIT)
 			if n <= 0 || err != nil {
 				return

@@ -123,7 +123,7 @@ func (m *message) result(pollErr error) (int, error) {
 // call makes the system call. It reports false if the socket is not ready.
 func (m *message) call(trap, fd uintptr) bool {
 	for {
-		// Somebody may have made the descriptor blocking, as File does.
+		// Somebody may have made the descriptor blocking, as os.File.Fd does with a copy.
 		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if errno == unix.EINTR {
 			continue
