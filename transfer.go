@@ -127,7 +127,9 @@ func (c *Conn) sendFile(src *io.LimitedReader) (n int64, err error) {
 	return n, nil
 }
 
-// sendChunk sends at most limit bytes.
+// sendChunk sends at most limit bytes. Its error may be that of the file, which
+// is no reason to end the sending side; if it is the socket's, whoever writes next
+// meets it too.
 func (c *Conn) sendChunk(chunk *io.LimitedReader, limit int64) (int64, error) {
 	if err := c.enterWrite(); err != nil {
 		return 0, err
@@ -143,7 +145,7 @@ func (c *Conn) sendChunk(chunk *io.LimitedReader, limit int64) (int64, error) {
 	n, err := c.conn.(io.ReaderFrom).ReadFrom(chunk)
 	c.out.written += n
 	c.out.recount(n)
-	return n, c.kernelError(err)
+	return n, err
 }
 
 // spliceFrom sends what arrives on conn through a pipe.
@@ -264,6 +266,7 @@ func (f *forwarder) forward() (int64, error) {
 	}
 	// Within a handshake message data is an error, and advance says so.
 	if c.in.kernel != nil && c.in.err == nil && c.engine.ReadAligned() && f.canSplice() {
+		c.in.release() // who waits should hold no buffer
 		if n, err := f.splice(); !errors.Is(err, kernel.ErrControlRecord) {
 			return n, err
 		}
