@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/kernel"
+	"github.com/go-handoff/tls/record"
 )
 
 // bulk is how much the tests of transfers carry on g in each direction.
@@ -341,4 +343,33 @@ func openFiles(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// TestKernelIdleSplice checks that a connection that waits to splice holds no
+// buffer, though it has received something else before.
+func TestKernelIdleSplice(t *testing.T) {
+	for _, g := range kernelGrounds(t) {
+		if g.model {
+			continue // models do not splice
+		}
+		t.Run(g.name, func(t *testing.T) {
+			client, server := kernelConfigs(VersionTLS13, both)
+			c, peer := connectRaw(t, g.network, client, server, roleClient)
+			to, _ := sockets(t)
+			defer to.Close()
+			f := &forwarder{conn: c, w: to}
+			defer f.close()
+			peer.send(peer.seal(record.Alert, []byte{alertLevelWarning, byte(alert.UserCanceled)}))
+			if n, err := f.forward(); n != 0 || err != nil || c.in.buf == nil {
+				t.Fatalf("forward of an alert: %d, %v", n, err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			if _, err := f.forward(); !errors.Is(err, os.ErrDeadlineExceeded) || f.sink == nil {
+				t.Fatalf("forward of nothing: %v", err)
+			}
+			if c.in.buf != nil {
+				t.Error("a buffer is held while nothing comes")
+			}
+		})
+	}
 }
