@@ -7,6 +7,7 @@
 //	handoff get URL            fetch a file over HTTPS
 //	handoff connect HOST:PORT  show what a server negotiates, then pipe data
 //	handoff demo               serve and fetch a file in one process
+//	handoff handover           replace a server under an open download
 //	handoff probe              show what this kernel can do with TLS
 //
 // Data goes to standard output and everything else to standard error. An error

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
 
 	"github.com/go-handoff/tls"
@@ -90,9 +89,9 @@ type surprises struct {
 // largeResponse is what the kernel takes connections over for.
 const largeResponse = 16 << 10
 
-// look looks at a connection that has answered a request with so many bytes.
-func (s *surprises) look(r *http.Request, bytes int64) {
-	d := connOf(r).Offload().TX
+// look looks at the sending side of a connection that has answered with so many
+// bytes.
+func (s *surprises) look(d tls.DirectionOffload, protocol string, bytes int64) {
 	if d.Where != tls.UserSpace || bytes < largeResponse {
 		return
 	}
@@ -102,5 +101,5 @@ func (s *surprises) look(r *http.Request, bytes int64) {
 		return
 	}
 	s.told[d.Reason] = true
-	fmt.Fprintf(s.w, "kernel TLS: sent in user space by %s: %s\n", r.Proto, d.Reason)
+	fmt.Fprintf(s.w, "kernel TLS: sent in user space by %s: %s\n", protocol, d.Reason)
 }

@@ -27,8 +27,10 @@ type serveCmd struct {
 	versionFlags
 	httpFlags
 	kernelFlags
-	Status  *bool `negatable:"" help:"Show a line of what runs where, on standard error; the default on a terminal."`
-	Verbose bool  `short:"v" help:"Log each request and failed handshake."`
+	Handover string `placeholder:"SOCKET" help:"Take over from the server whose --handover names the same socket, if there is one, and later hand over to the next."`
+	Parts    bool   `hidden:"" help:"Print each part of a file that was sent from here, as JSON, on standard output."`
+	Status   *bool  `negatable:"" help:"Show a line of what runs where, on standard error; the default on a terminal."`
+	Verbose  bool   `short:"v" help:"Log each request and failed handshake."`
 }
 
 // Help is printed below the flags.
@@ -41,15 +43,27 @@ Where the kernel has TLS, it encrypts what is sent from the first large file on;
 
 Ctrl-C (SIGINT) and SIGTERM stop the server when the transfers in progress are done, or after 10 seconds; the exit status is 1 if that cut some off. A second signal stops it at once.
 
+With --handover, a server is replaced by starting the next one with the same SOCKET, a Unix socket in a directory that only its owner may enter (it is made if it is not there). The new server gets the listening socket, whose address is the old one's, and then the connections one by one: between two requests, or in the middle of a file, which it goes on to send. Clients notice nothing. The old server ends when all have moved; connections that do not come to a point where they can within 10 seconds are cut off. If the new server does not come up, the old one goes on. HTTP/1.1 is spoken. Give both the same --cert, as a throw-away certificate is another one each time.
+
 Examples:
 
   handoff serve .
+
+  handoff serve /srv --cert chain.pem --key key.pem --handover ~/.handoff/srv.sock
 
   handoff serve . --cert-out cert.pem
 
   curl --cacert cert.pem https://localhost:8443/README.md
 
   handoff serve /srv --addr :443 --cert chain.pem --key key.pem --min 1.3`
+}
+
+// Validate refuses flags that contradict each other. It is called by the parser.
+func (c *serveCmd) Validate() error {
+	if c.Handover != "" && c.HTTP2 {
+		return errors.New("--handover and --http2 can't be used together: connections that move speak HTTP/1.1")
+	}
+	return c.versionFlags.Validate()
 }
 
 // shutdownTimeout bounds how long transfers in progress are waited for.
@@ -69,12 +83,21 @@ func (c *serveCmd) Run(ctx context.Context, p *process) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	handler := readOnly(http.FileServer(files))
+	if c.Handover != "" {
+		return c.runMovable(ctx, p, config, handler)
+	}
+	return c.run(ctx, p, config, handler)
+}
+
+// run is Run on net/http.
+func (c *serveCmd) run(ctx context.Context, p *process, config *tls.Config, handler http.Handler) error {
 	inner, err := listen(ctx, c.Addr)
 	if err != nil {
 		return err
 	}
 	status := p.newStatusLine()
-	s := newServer(c.protocols(), readOnly(http.FileServer(files)), logger(status, c.Verbose))
+	s := newServer(c.protocols(), handler, logger(status, c.Verbose))
 	s.transfers.told = c.surprises(status)
 	s.start(inner, config)
 	if err := c.announce(p, config.Certificates[0], inner.Addr()); err != nil {
@@ -242,12 +265,17 @@ func connOf(r *http.Request) *tls.Conn {
 	return c
 }
 
-// shutdown ends the server when the transfers in progress are done. It says so,
-// because that may take a while.
-func (s *server) shutdown(p *process) error {
-	if n := s.transfers.running(); n > 0 {
-		fmt.Fprintf(p.stderr, "stopping: waiting up to %v for %s; press Ctrl-C again to stop at once\n", s.patience, count(n, "transfer"))
+// waitFor says that the transfers in progress are waited for, because that may
+// take a while.
+func (p *process) waitFor(t *transfers, patience time.Duration) {
+	if n := t.running(); n > 0 {
+		fmt.Fprintf(p.stderr, "stopping: waiting up to %v for %s; press Ctrl-C again to stop at once\n", patience, count(n, "transfer"))
 	}
+}
+
+// shutdown ends the server when the transfers in progress are done.
+func (s *server) shutdown(p *process) error {
+	p.waitFor(&s.transfers, s.patience)
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	err := s.http.Shutdown(ctx)

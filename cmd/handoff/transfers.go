@@ -26,7 +26,7 @@ func (t *transfers) watch(next http.Handler, logger *log.Logger) http.Handler {
 		cw := &countingWriter{ResponseWriter: w, status: http.StatusOK, total: &t.live.sent}
 		next.ServeHTTP(cw, r)
 		if t.told != nil {
-			t.told.look(r, cw.bytes)
+			t.told.look(connOf(r).Offload().TX, r.Proto, cw.bytes)
 		}
 		logger.Printf("%s %s %q %d %s, %s", r.RemoteAddr, r.Method, r.URL.Path, cw.status, cw.sent(r.Method), summary(connOf(r)))
 	})
