@@ -258,6 +258,8 @@ type inbound struct {
 	suite  *keyschedule.Suite // of the keys, nil without
 
 	kernel  *kernel.Socket // instead of opener, once it has the keys
+	flowing bool           // it has filled the last buffer, so it may have more
+	scout   []byte         // the buffer until then
 	broken  error          // why the kernel did not take the next keys
 	control []byte         // the beginning of a record that is not data
 	plan    plan
@@ -271,7 +273,7 @@ type inbound struct {
 	buf   *buffer
 	r, w  int
 	exact bool   // read no further than the end of a record
-	plain []byte // data that was not delivered yet, within buf
+	plain []byte // data that was not delivered yet, within buf or scout
 
 	received bool // anything at all
 	begun    bool // a record

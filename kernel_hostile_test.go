@@ -1,3 +1,5 @@
+//go:build unix
+
 package tls
 
 import (
@@ -184,8 +186,8 @@ func hostileScripts() []hostileScript {
 
 // hostileTicket is a NewSessionTicket of TLS 1.3 with a ticket of n bytes.
 func hostileTicket(n int) []byte {
-	message := append([]byte{4, 0, 0, byte(13 + 2 + n - 2), 0, 0, 1, 0, 1, 2, 3, 4, 1, 9, 0, byte(n)}, make([]byte, n+2)...)
-	message[3] = byte(len(message) - 4)
+	message := append([]byte{4, 0, 0, 0, 0, 0, 1, 0, 1, 2, 3, 4, 1, 9, 0, byte(n)}, make([]byte, n+2)...)
+	binary.BigEndian.PutUint16(message[2:], uint16(len(message)-4))
 	return message
 }
 

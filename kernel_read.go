@@ -25,6 +25,7 @@ func (c *Conn) advanceKernel(dst []byte) (int, error) {
 		buf = c.in.borrow(len(dst))
 	}
 	typ, n, more, err := c.in.kernel.Receive(buf)
+	c.in.flowing = n == len(buf)
 	if err != nil {
 		return 0, c.kernelReadError(err)
 	}
@@ -51,8 +52,16 @@ func (c *Conn) advanceKernel(dst []byte) (int, error) {
 }
 
 // borrow returns a buffer of ours to receive into: a large one for readers that
-// bring none at all, as they want much.
+// bring none at all, as they want much. Who waits for a record should hold none,
+// so until there seems to be more to receive it is the few bytes of scout.
 func (h *inbound) borrow(want int) []byte {
+	if !h.flowing {
+		h.release()
+		if h.scout == nil {
+			h.scout = make([]byte, minDirect)
+		}
+		return h.scout
+	}
 	if h.buf == nil {
 		size := recordBufferLen
 		if want == 0 {

@@ -1,3 +1,5 @@
+//go:build unix
+
 package tls
 
 import (
@@ -10,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
 )
@@ -349,8 +350,8 @@ func openFiles(t *testing.T) int {
 // buffer, though it has received something else before.
 func TestKernelIdleSplice(t *testing.T) {
 	for _, g := range kernelGrounds(t) {
-		if g.model {
-			continue // models do not splice
+		if g.model || !kernel.Probe().SpliceRX.OK {
+			continue // models do not splice, nor kernels that lose bytes then
 		}
 		t.Run(g.name, func(t *testing.T) {
 			client, server := kernelConfigs(VersionTLS13, both)
@@ -359,9 +360,14 @@ func TestKernelIdleSplice(t *testing.T) {
 			defer to.Close()
 			f := &forwarder{conn: c, w: to}
 			defer f.close()
-			peer.send(peer.seal(record.Alert, []byte{alertLevelWarning, byte(alert.UserCanceled)}))
-			if n, err := f.forward(); n != 0 || err != nil || c.in.buf == nil {
-				t.Fatalf("forward of an alert: %d, %v", n, err)
+			peer.send(peer.seal(record.Handshake, hostileTicket(255)))
+			for range 2 { // the second part needs a buffer
+				if n, err := f.forward(); n != 0 || err != nil {
+					t.Fatalf("forward of a ticket: %d, %v", n, err)
+				}
+			}
+			if c.in.buf == nil {
+				t.Fatal("no buffer was needed")
 			}
 			_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 			if _, err := f.forward(); !errors.Is(err, os.ErrDeadlineExceeded) || f.sink == nil {
