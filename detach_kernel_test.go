@@ -5,47 +5,29 @@ package tls
 import (
 	"fmt"
 	"io"
-	"net"
 	"testing"
 
 	"github.com/go-handoff/tls/kernel"
-	"github.com/go-handoff/tls/kernel/kerneltest"
 	"github.com/go-handoff/tls/record"
 )
 
 // detachGround is a kernel that connections move on. The models' sockets have
 // no descriptors: there only the blob goes from one Conn to the next.
 type detachGround struct {
-	name    string
-	network network
-	rekey   bool
-	move    func(t testing.TB, conn *Conn, config *Config) *Conn
+	ground
+	move func(t testing.TB, conn *Conn, config *Config) *Conn
 }
 
-func detachGrounds(t *testing.T) []detachGround {
+func detachGrounds(t *testing.T) (grounds []detachGround) {
 	t.Helper()
-	grounds := []detachGround{
-		{"Linux model", modelSockets(kernel.RulesLinux), true, movedInPlace},
-		{"Linux model without rekey", modelSockets(kernel.RulesLinux, kerneltest.NoRekey()), false, movedInPlace},
-		{"FreeBSD model", modelSockets(kernel.RulesFreeBSD), false, movedInPlace},
-	}
-	if r := kernel.Probe(); r.Available {
-		return append(grounds, detachGround{"kernel", sockets, r.Rekey.OK, moved})
-	} else {
-		t.Logf("ONLY ON MODELS: %s", r.Reason)
+	for _, g := range kernelGrounds(t) {
+		move := moved
+		if g.model {
+			move = movedInPlace
+		}
+		grounds = append(grounds, detachGround{g, move})
 	}
 	return grounds
-}
-
-func modelSockets(rules kernel.Rules, options ...kerneltest.Option) network {
-	return func(t testing.TB) (client, server net.Conn) {
-		t.Helper()
-		c, s, err := kerneltest.Pair(rules, options...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c, s
-	}
 }
 
 // movedInPlace goes on with conn by way of a blob, over the same socket.
