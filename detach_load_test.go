@@ -313,6 +313,12 @@ func TestDetachLeaks(t *testing.T) {
 	if n := count(); n != before {
 		t.Errorf("%d descriptors, there were %d", n, before)
 	}
+	for range 100 { // those of echo end after it
+		if runtime.NumGoroutine() <= goroutines {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	if n := runtime.NumGoroutine(); n > goroutines {
 		t.Errorf("%d goroutines, there were %d", n, goroutines)
 	}
