@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -141,4 +142,63 @@ func TestKernelIdleMemory(t *testing.T) {
 			t.Errorf("%s receives no more than %d bytes at once", name, largest)
 		}
 	}
+}
+
+// TestKernelHalfClosed moves a direction when the peer has ended its own: Linux
+// then refuses a socket that had no key before. Nothing is lost.
+func TestKernelHalfClosed(t *testing.T) {
+	for _, g := range kernelGrounds(t) {
+		if g.model {
+			continue // they take keys at any time
+		}
+		forEachVersion(t, func(t *testing.T, v uint16) {
+			client, server := kernelConfigs(v, kernel.Policy{TX: kernel.Auto, MoveTX: kernel.AfterBytes(1), RX: kernel.Auto, NoRekey: kernel.NoRekeyClose, MoveRX: kernel.AfterBytes(1)})
+			c, s := connect(t, g.network, client, server)
+			if _, err := s.Write(stream()[:50000]); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(s.CloseWrite(), s.(*Conn).NetConn().(*net.TCPConn).CloseWrite()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond) // until the FIN is there
+			for _, part := range []string{"a", "b", "c"} {
+				if err := exchange(c, s, part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, stream()[:50000]) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if o := c.(*Conn).Offload(); o.TX.Where != UserSpace || !strings.Contains(o.TX.Reason, "not established") {
+				t.Errorf("TX %v, RX %v", o.TX, o.RX)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestKernelCrossCopies has proxies that send everything back, and to one another.
+func TestKernelCrossCopies(t *testing.T) {
+	onKernels(t, func(t *testing.T, g ground, v uint16) {
+		client, server := kernelConfigs(v, both)
+		server.Kernel = both
+		a, b := connectUnhurried(t, g, client, server), connectUnhurried(t, g, client, server)
+		const n = 2 << 20
+		errs := make(chan error, 4)
+		// a[0] sends through a[1] and b[0] to b[1], which copies to itself, and back.
+		go func() { _, err := io.Copy(b[0], a[1]); errs <- errors.Join(err, b[0].CloseWrite()) }()
+		go func() { _, err := io.Copy(a[1], b[0]); errs <- errors.Join(err, a[1].CloseWrite()) }()
+		go func() { _, err := io.Copy(b[1], b[1]); errs <- errors.Join(err, b[1].CloseWrite()) }()
+		go func() { errs <- sendByWrite(t, a[0], n) }()
+		if got, err := receiveByRead(t, a[0]); got != n || err != nil {
+			t.Errorf("%d bytes come back, %v", got, err)
+		}
+		for range cap(errs) {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
