@@ -35,8 +35,9 @@ type heir struct {
 	key    *tls.HandoverKey
 	config *tls.Config // of connections that it does not take
 
-	mutex sync.Mutex
-	moved int64 // connections
+	mutex  sync.Mutex
+	moved  int64 // connections
+	broken error // the link: an answer that comes late must not be taken for the next one's
 }
 
 // take moves x's connection to the heir. It returns what goes on here instead,
@@ -44,6 +45,9 @@ type heir struct {
 func (h *heir) take(x *exchange) (still *tls.Conn, err error) {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
+	if h.broken != nil {
+		return x.conn, h.broken
+	}
 	descriptor, blob, err := x.conn.Detach(h.key)
 	if err != nil {
 		return x.conn, err
@@ -51,6 +55,7 @@ func (h *heir) take(x *exchange) (still *tls.Conn, err error) {
 	refused, err := h.offer(x, blob, descriptor)
 	switch {
 	case err != nil:
+		h.broken = err
 		return nil, errors.Join(err, descriptor.Close())
 	case refused == "":
 		h.moved++

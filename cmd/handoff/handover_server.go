@@ -239,7 +239,8 @@ func (s *movable) mayWait(x *exchange) bool {
 func (s *movable) answer(x *exchange) error {
 	r, refused := x.next()
 	if r == nil {
-		a := &reply{header: http.Header{}, status: refused}
+		a := &reply{header: http.Header{}}
+		http.Error(a, fmt.Sprintf("%d %s", refused, http.StatusText(refused)), refused)
 		_, err := x.conn.Write(a.bytes(http.MethodGet, true))
 		return errors.Join(err, io.EOF)
 	}
