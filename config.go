@@ -281,6 +281,9 @@ func (c *Config) check(r role) error {
 	if err := c.checkRenegotiation(); err != nil {
 		return err
 	}
+	if err := checkPolicy(&c.Kernel); err != nil {
+		return err
+	}
 	switch {
 	case c.MaxVersion != 0 && (c.MaxVersion < VersionTLS12 || c.MaxVersion < c.MinVersion), c.MinVersion > VersionTLS13:
 		return &ConfigError{"MaxVersion", "no supported version satisfies MinVersion and MaxVersion"}

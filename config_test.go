@@ -197,6 +197,11 @@ func TestConfigErrors(t *testing.T) {
 		client, server bool // who refuses
 	}{
 		{"Renegotiation", func(c *Config) { c.Renegotiation = RenegotiateFreelyAsClient }, true, true},
+		{"Kernel", func(c *Config) { c.Kernel.TX = kernel.Require + 1 }, true, true},
+		{"Kernel", func(c *Config) { c.Kernel.RX = 9 }, true, true},
+		{"Kernel", func(c *Config) { c.Kernel.MoveTX = -3 }, true, true},
+		{"Kernel", func(c *Config) { c.Kernel.MoveRX = -7 }, true, true},
+		{"Kernel", func(c *Config) { c.Kernel.NoRekey = kernel.NoRekeyStay + 1 }, true, true},
 		{"MaxVersion", func(c *Config) { c.MaxVersion = VersionTLS11 }, true, true},
 		{"MaxVersion", func(c *Config) { c.MinVersion, c.MaxVersion = VersionTLS13, VersionTLS12 }, true, true},
 		{"CurvePreferences", func(c *Config) { c.CurvePreferences = []CurveID{9999} }, true, true},

@@ -31,6 +31,19 @@ type plan struct {
 	settled bool        // it has moved, or will not
 }
 
+// checkPolicy refuses values that mean nothing.
+func checkPolicy(p *kernel.Policy) error {
+	switch {
+	case max(p.TX, p.RX) > kernel.Require:
+		return &ConfigError{"Kernel", "TX or RX is none of package kernel's modes"}
+	case min(p.MoveTX, p.MoveRX) < kernel.AtTransfer:
+		return &ConfigError{"Kernel", "MoveTX or MoveRX says no time"}
+	case p.NoRekey > kernel.NoRekeyStay:
+		return &ConfigError{"Kernel", "NoRekey says nothing"}
+	}
+	return nil
+}
+
 // planTX and planRX apply the defaults of a direction.
 func planTX(p *kernel.Policy) plan {
 	mode, when := p.TX, p.MoveTX
