@@ -89,12 +89,12 @@ func (s *movable) awaitHeir() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			s.logger.Printf("handover: %v", err)
+			s.alarm.Printf("handover: %v", err)
 			time.Sleep(acceptPause)
 			continue
 		}
 		if err := s.handOver(conn); err != nil {
-			s.logger.Printf("handover: %v; going on", err)
+			s.alarm.Printf("handover: %v; going on", err)
 			continue
 		}
 		return
@@ -182,7 +182,7 @@ func (s *movable) follow(i *inheritance) {
 	defer i.key.Wipe()
 	defer i.link.close()
 	if err := i.link.send(nil); err != nil {
-		s.logger.Printf("handover: %v", err)
+		s.alarm.Printf("handover: %v", err)
 		return
 	}
 	for {
@@ -192,7 +192,7 @@ func (s *movable) follow(i *inheritance) {
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				s.logger.Printf("handover: %v", err)
+				s.alarm.Printf("handover: %v", err)
 			}
 			return
 		}

@@ -31,6 +31,7 @@ func startMovable(t *testing.T, h *handoverServer) *movable {
 		config:   &tls.Config{Certificates: []tls.Certificate{h.pki.server}},
 		handler:  readOnly(http.FileServer(files)),
 		logger:   log.New(io.Discard, "", 0),
+		alarm:    log.New(io.Discard, "", 0),
 		patience: timeout,
 		path:     h.socket,
 	}

@@ -57,6 +57,7 @@ func (c *serveCmd) newMovable(p *process, log io.Writer, config *tls.Config, han
 		config:   config.Clone(),
 		handler:  handler,
 		logger:   logger(log, c.Verbose),
+		alarm:    logger(log, true),
 		patience: shutdownTimeout,
 		path:     c.Handover,
 	}

@@ -25,7 +25,8 @@ import (
 type movable struct {
 	config    *tls.Config
 	handler   http.Handler
-	logger    *log.Logger
+	logger    *log.Logger // of requests
+	alarm     *log.Logger // of handovers that do not go well
 	transfers transfers
 	parts     func(part) // is told what was sent from here; nil for nobody
 	patience  time.Duration
@@ -176,8 +177,11 @@ func (s *movable) keeps(x *exchange) bool {
 func (s *movable) move(x *exchange, heir *heir) {
 	tx := x.conn.Offload().TX
 	still, err := heir.take(x)
-	if err != nil {
+	switch {
+	case err != nil && still == x.conn: // its client has gone, most likely
 		s.logger.Printf("%s %s does not move: %v", x.conn.RemoteAddr(), x.request, err)
+	case err != nil:
+		s.alarm.Printf("handover: %s %s does not move: %v", x.conn.RemoteAddr(), x.request, err)
 	}
 	if still == nil {
 		s.drop(x, tx)

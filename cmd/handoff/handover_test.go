@@ -65,9 +65,9 @@ func TestKernelHandover(t *testing.T) {
 
 // handoverServer is one of several that follow each other.
 type handoverServer struct {
-	dir, sum, cert, socket string
-	pki                    *pki
-	flags                  []string
+	dir, sum, socket string
+	pki              *pki
+	flags            []string
 }
 
 func newHandoverServer(t *testing.T, flags ...string) *handoverServer {
@@ -238,10 +238,22 @@ func TestHandoverHTTP(t *testing.T) {
 	stock := serve(t, h.dir, "--http1.1", "--cert", h.pki.cert, "--key", h.pki.key)
 	date := regexp.MustCompile(`(?m)^Date: \w+, \d\d \w+ \d{4} \d\d:\d\d:\d\d GMT\r\n`)
 	for _, args := range [][]string{
-		{"/small"}, {"/"}, {"/sub"}, {"/sub/"}, {"/missing"}, {"/empty"}, {"/../small", "--path-as-is"},
-		{"/small", "-I"}, {"/", "-I"}, {"/missing", "-I"},
-		{"/small", "-r", "2-4"}, {"/small", "-r", "-3"}, {"/small", "-r", "50-60"}, {"/large", "-r", "1000000-1000099"},
-		{"/small", "-X", "DELETE"}, {"/small", "--data", "a body"},
+		{"/small"},
+		{"/"},
+		{"/sub"},
+		{"/sub/"},
+		{"/missing"},
+		{"/empty"},
+		{"/../small", "--path-as-is"},
+		{"/small", "-I"},
+		{"/", "-I"},
+		{"/missing", "-I"},
+		{"/small", "-r", "2-4"},
+		{"/small", "-r", "-3"},
+		{"/small", "-r", "50-60"},
+		{"/large", "-r", "1000000-1000099"},
+		{"/small", "-X", "DELETE"},
+		{"/small", "--data", "a body"},
 		{"/small", "-H", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"},
 		{"/small", "-H", "If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT"},
 	} {

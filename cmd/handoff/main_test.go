@@ -104,7 +104,7 @@ func TestHelp(t *testing.T) {
 	if asked := handoff(t, nil, "help"); asked != all {
 		t.Errorf("help is not --help: %+v", asked)
 	}
-	for _, name := range []string{"serve", "get", "connect", "demo"} {
+	for _, name := range []string{"serve", "get", "connect", "demo", "handover", "probe"} {
 		if !strings.Contains(all.stdout, "\n  "+name+" ") {
 			t.Errorf("%s is not in the list:\n%s", name, all.stdout)
 		}

@@ -253,6 +253,7 @@ func (s *server) track(c net.Conn, state http.ConnState) {
 		s.transfers.live.add(https.Conn(c))
 	case http.StateClosed, http.StateHijacked:
 		s.transfers.live.remove(https.Conn(c))
+	case http.StateActive, http.StateIdle:
 	}
 }
 
