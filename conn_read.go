@@ -258,7 +258,7 @@ type inbound struct {
 	suite  *keyschedule.Suite // of the keys, nil without
 
 	kernel  *kernel.Socket // instead of opener, once it has the keys
-	flowing bool           // it has filled the last buffer, so it may have more
+	flowing bool           // it has filled our last buffer, so it may have more
 	scout   []byte         // the buffer until then
 	broken  error          // why the kernel did not take the next keys
 	control []byte         // the beginning of a record that is not data

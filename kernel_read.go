@@ -25,7 +25,7 @@ func (c *Conn) advanceKernel(dst []byte) (int, error) {
 		buf = c.in.borrow(len(dst))
 	}
 	typ, n, more, err := c.in.kernel.Receive(buf)
-	c.in.flowing = n == len(buf)
+	c.in.flowing = len(dst) < minDirect && n == len(buf)
 	if err != nil {
 		return 0, c.kernelReadError(err)
 	}
