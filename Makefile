@@ -60,6 +60,7 @@ vet:
 	@$(call each, GOOS=linux go vet ./...)
 	@$(call each, GOOS=freebsd CGO_ENABLED=0 go vet ./...)
 	@$(call each, GOOS=darwin CGO_ENABLED=0 go vet ./...)
+	@echo "== .: GOOS=windows go vet"; GOOS=windows CGO_ENABLED=0 go vet . ./https ./kernel/...
 
 staticcheck:
 	@$(call each, go run $(STATICCHECK) ./...)

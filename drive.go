@@ -48,7 +48,11 @@ func (c *Conn) handshake(ctx context.Context) error {
 	c.engine.SetContext(context.Background())
 	c.storeSessions()
 	c.in.established()
-	return c.moveAtOnce()
+	if err := c.moveAtOnce(); err != nil {
+		c.wipeEngine()
+		return err
+	}
+	return nil
 }
 
 // drive feeds records to the engine and sends what it wants sent, until the

@@ -244,7 +244,7 @@ func (c *Conn) moveRX() error {
 	}
 	c.in.exact = false
 	c.in.place.refuse(reasonOf(err))
-	if c.in.plan.mode == kernel.Require {
+	if c.in.plan.mode == kernel.Require && !kernel.PeerClosed(err) {
 		return c.fail(required(err))
 	}
 	return nil

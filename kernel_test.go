@@ -208,6 +208,22 @@ func TestKernelMoves(t *testing.T) {
 	})
 }
 
+// TestKernelRequireClosed requires the kernel to receive from a peer that has
+// closed its side already, for which no kernel takes keys: nothing is lost.
+func TestKernelRequireClosed(t *testing.T) {
+	onKernels(t, func(t *testing.T, g ground, v uint16) {
+		client, server := kernelConfigs(v, kernel.Policy{TX: kernel.Off, RX: kernel.Require, MoveRX: kernel.AfterBytes(1)})
+		c, peer := connectRaw(t, g.network, client, server, roleClient)
+		peer.send(peer.seal(record.ApplicationData, []byte("one ")))
+		peer.send(peer.seal(record.ApplicationData, []byte("two ")), peer.seal(record.Alert, []byte{alertLevelWarning, byte(alert.CloseNotify)}))
+		_ = peer.Close()
+		time.Sleep(10 * time.Millisecond) // until the end of the stream is here
+		if got, err := io.ReadAll(c); string(got) != "one two " || err != nil {
+			t.Errorf("%q, %v; RX %v", got, err, c.Offload().RX)
+		}
+	})
+}
+
 // TestKernelKeyUpdate changes keys in both directions, from either side.
 func TestKernelKeyUpdate(t *testing.T) {
 	for _, g := range kernelGrounds(t) {

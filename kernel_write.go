@@ -165,7 +165,8 @@ func (o *outbound) kernelLeft() uint64 { return o.limit - min(o.limit, o.next) }
 
 // margin is how many records are kept back, beside [reserve], where the limit is
 // large: a transfer whose pages are not full makes more records than its bytes
-// say.
+// say. Limits as low as those of tests have nearly none, and such a transfer can
+// pass them.
 const margin = 1 << 14
 
 // kernelRoom returns how many of them are for application data.

@@ -11,4 +11,5 @@ const (
 	errInvalid     = syscall.EINVAL
 	errBusy        = syscall.EBUSY
 	errAlready     = syscall.EALREADY
+	errNotConn     = syscall.ENOTCONN
 )

@@ -11,6 +11,7 @@ var (
 	errInvalid     = errors.New("invalid argument")
 	errBusy        = errors.New("resource busy")
 	errAlready     = errors.New("operation already in progress")
+	errNotConn     = errors.New("not connected")
 )
 
 func refuse(_ Rules, op string, err error) *Refusal {

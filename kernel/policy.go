@@ -22,7 +22,7 @@ const (
 	ModeDefault Mode = iota
 	Off              // stay in user space
 	Auto             // move if the kernel takes the keys
-	Require          // fail if the kernel does not take them
+	Require          // fail if the kernel does not take them; but what a peer sent that has closed its side is still received in user space
 )
 
 // When says when a direction moves to the kernel. Short connections lose by

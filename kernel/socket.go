@@ -296,6 +296,10 @@ func (s *Socket) SendControl(typ byte, b []byte) error {
 	return s.sendErr
 }
 
+// PeerClosed reports whether a [*Refusal] came because the peer has closed its
+// side of the connection already: kernels take keys for open connections only.
+func PeerClosed(err error) bool { return errors.Is(err, errNotConn) }
+
 // ReceivingFailed reports whether err, of sending, says that receiving has
 // failed: Linux tells it to both directions, until [Socket.ClearError].
 func ReceivingFailed(err error) bool { return errors.Is(err, errBadMessage) }
