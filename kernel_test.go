@@ -215,10 +215,13 @@ func TestKernelRequireClosed(t *testing.T) {
 		client, server := kernelConfigs(v, kernel.Policy{TX: kernel.Off, RX: kernel.Require, MoveRX: kernel.AfterBytes(1)})
 		c, peer := connectRaw(t, g.network, client, server, roleClient)
 		peer.send(peer.seal(record.ApplicationData, []byte("one ")))
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
 		peer.send(peer.seal(record.ApplicationData, []byte("two ")), peer.seal(record.Alert, []byte{alertLevelWarning, byte(alert.CloseNotify)}))
 		_ = peer.Close()
 		time.Sleep(10 * time.Millisecond) // until the end of the stream is here
-		if got, err := io.ReadAll(c); string(got) != "one two " || err != nil {
+		if got, err := io.ReadAll(c); string(got) != "two " || err != nil {
 			t.Errorf("%q, %v; RX %v", got, err, c.Offload().RX)
 		}
 	})
