@@ -12,11 +12,12 @@ import (
 
 // everyModule are the modules that kernel TLS needs, by the names that they
 // have had: a kernel has some of them as modules, some built in, and of some
-// it has never heard. The last two are for ss and for what asks as ss does.
+// it has never heard. The last ones are for ss and what asks as ss does, and
+// for tests of both kinds of addresses.
 var everyModule = []string{
 	"aesni-intel", "gf128mul", "ghash-generic", "gcm", "ccm", "seqiv", "ctr", "cryptd",
 	"chacha-generic", "chacha", "poly1305-generic", "chacha20poly1305",
-	"tls", "hostfs", "inet-diag", "tcp-diag",
+	"tls", "hostfs", "inet-diag", "tcp-diag", "ipv6",
 }
 
 // modules are those of a kernel.
