@@ -243,8 +243,9 @@ func (c *Conn) Close() error {
 	}
 	var alertErr error
 	if c.complete.Load() {
+		deadline := time.Now().Add(alertTimeout)
 		// Before the lock, so that who has it does not keep us for longer.
-		_ = c.conn.SetWriteDeadline(time.Now().Add(alertTimeout))
+		_ = c.conn.SetWriteDeadline(deadline)
 		c.out.Lock()
 		err, _ := c.closeNotify()
 		sock := c.out.kernel
@@ -252,7 +253,7 @@ func (c *Conn) Close() error {
 		if sock != nil && err == nil {
 			// The kernel drops records that it has not sent when the last
 			// descriptor goes, though it has accepted them.
-			_ = sock.Drain(time.Now().Add(alertTimeout))
+			_ = sock.Drain(deadline)
 		}
 		if err != nil {
 			alertErr = fmt.Errorf("tls: failed to send closeNotify alert (but connection was closed anyway): %w", err)
