@@ -75,7 +75,7 @@ func TestSocketAllocations(t *testing.T) {
 func TestKernelSocketAllocations(t *testing.T) {
 	needKernel(t)
 	c := testPair(t, gcm13)
-	b := &Socket{sys: c.b}
+	b := newSocket(c.b)
 	checkAllocations(t, c, func(p []byte) (int, error) {
 		_, n, _, err := b.Receive(p)
 		return n, err
@@ -86,7 +86,7 @@ func checkAllocations(t *testing.T, c *pair, receive func([]byte) (int, error)) 
 	if raceEnabled {
 		t.Skip("the race detector allocates on its own account")
 	}
-	a := &Socket{sys: c.a}
+	a := newSocket(c.a)
 	content, buf := make([]byte, 1000), make([]byte, 2000)
 	n := testing.AllocsPerRun(100, func() {
 		if err := a.SendControl(typeData, content); err != nil {
@@ -279,7 +279,7 @@ func TestProbeAgain(t *testing.T) {
 func TestKernelSplice(t *testing.T) {
 	needKernel(t)
 	c := testPair(t, gcm13)
-	a, b := &Socket{sys: c.a}, &Socket{sys: c.b}
+	a, b := newSocket(c.a), newSocket(c.b)
 	p, err := NewPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -354,7 +354,7 @@ func TestKernelSpliceRekey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	b := &Socket{sys: c.b}
+	b := newSocket(c.b)
 	b.rx.suite = gcm13
 	b.rx.installed.Store(true)
 	if _, err := c.a.SendControl(22, []byte{24, 0, 0, 1, 0}); err != nil {
@@ -407,7 +407,7 @@ func TestKernelSpliceErrors(t *testing.T) {
 		if _, err := c.connA.Write(test.bytes); err != nil {
 			t.Fatal(err)
 		}
-		b := &Socket{sys: c.b}
+		b := newSocket(c.b)
 		for range 2 {
 			if n, err := b.SpliceTo(p, 100); !errors.Is(err, test.want) {
 				t.Errorf("%s: %d, %v", test.name, n, err)
@@ -465,7 +465,7 @@ func moveAll(from, to *pair, p *Pipe, n int) error {
 		return err
 	}
 	for n > 0 {
-		in, err := (&Socket{sys: from.b}).SpliceTo(p, n)
+		in, err := newSocket(from.b).SpliceTo(p, n)
 		if err != nil {
 			return err
 		}
