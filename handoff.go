@@ -95,7 +95,7 @@ func (p plan) String() string {
 	case p.after == 0:
 		return "not yet moved to the kernel"
 	case p.after == math.MaxInt64:
-		return "moves to the kernel with the first large transfer"
+		return "moves to the kernel with the first large ReadFrom or WriteTo"
 	}
 	return fmt.Sprintf("moves to the kernel after %d bytes", p.after)
 }
@@ -169,14 +169,15 @@ func (c *Conn) unfit(sock *kernel.Socket, can kernel.Support, p plan) error {
 	case !can.OK:
 		return &kernel.Refusal{Op: "probe", Reason: can.Reason}
 	case tls13 && p.stay && !rekey.OK:
-		return &kernel.Refusal{Op: "probe", Reason: "Config.Kernel wants new keys to be possible: " + rekey.Reason}
+		return &kernel.Refusal{Op: "probe", Reason: "new keys must be possible in the kernel (Config.Kernel.NoRekey), and are not: " + rekey.Reason}
 	}
 	return nil
 }
 
-// stuckTX reports whether the kernel sends and cannot change keys.
+// stuckTX reports whether the kernel sends and cannot change keys, which could
+// be changed otherwise.
 func (c *Conn) stuckTX() bool {
-	return c.out.place.moved.Load() && !c.sock.sock.Report().Rekey.OK
+	return c.engine.State().Version == keyschedule.VersionTLS13 && c.out.place.moved.Load() && !c.sock.sock.Report().Rekey.OK
 }
 
 // moveTX tries to move the sending side. An error is final. out is held, and

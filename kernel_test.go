@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/kernel"
+	"github.com/go-handoff/tls/kernel/kerneltest"
 	"github.com/go-handoff/tls/record"
 )
 
@@ -102,9 +103,10 @@ func TestKernelReasons(t *testing.T) {
 		change  func(*Config)
 		tx, rx  string
 	}{
-		{"default", sockets, kernel.Policy{}, nil, "first large transfer", "does not want"},
+		{"default", modelNetwork(kernel.RulesLinux), kernel.Policy{}, nil, "first large ReadFrom", "does not want"},
 		{"off", sockets, kernel.Policy{TX: kernel.Off}, nil, "does not want", "does not want"},
-		{"bytes", sockets, kernel.Policy{MoveTX: kernel.AfterBytes(100)}, nil, "after 100 bytes", "does not want"},
+		{"none", modelNetwork(kernel.RulesLinux, kerneltest.Unavailable("no such thing")), kernel.Policy{RX: kernel.Auto}, nil, "no such thing", "no such thing"},
+		{"bytes", modelNetwork(kernel.RulesLinux), kernel.Policy{MoveTX: kernel.AfterBytes(100)}, nil, "after 100 bytes", "does not want"},
 		{"pipe", pipes, kernel.Policy{TX: kernel.Auto, RX: kernel.Auto, MoveTX: kernel.AtOnce}, nil, "not a TCP socket", "not a TCP socket"},
 		{"padding", modelNetwork(kernel.RulesLinux), kernel.Policy{MoveTX: kernel.AtOnce}, padded, "RecordPadding", "does not want"},
 		{"refused", refusing(), kernel.Policy{RX: kernel.Auto, MoveTX: kernel.AtOnce}, nil, " ", " "},
@@ -225,6 +227,51 @@ func TestKernelRequireClosed(t *testing.T) {
 			t.Errorf("%q, %v; RX %v", got, err, c.Offload().RX)
 		}
 	})
+}
+
+// TestKernelCopy moves with io.Copy, as programs write it, from a file and from a
+// TCP connection.
+func TestKernelCopy(t *testing.T) {
+	name := streamFile(t)
+	onKernels(t, func(t *testing.T, g ground, v uint16) {
+		for _, kind := range []string{"file", "TCP connection"} {
+			client, server := kernelConfigs(v, kernel.Policy{})
+			c, s := connect(t, g.network, client, server)
+			source := copySource(t, kind, name)
+			go func() {
+				if n, err := io.Copy(c, source); n != streamLen || err != nil {
+					t.Errorf("%s: io.Copy: %d, %v", kind, n, err)
+				}
+				_ = c.CloseWrite()
+			}()
+			if got, err := io.ReadAll(s); err != nil || !bytes.Equal(got, stream()) {
+				t.Errorf("%s: %d bytes, %v", kind, len(got), err)
+			}
+			if kind == "file" || !g.model { // a model's connection is none to splice to
+				wantPlaces(t, c, KernelSoftware, UserSpace)
+			}
+		}
+	})
+}
+
+// copySource returns something that has the stream.
+func copySource(t *testing.T, kind, name string) io.Reader {
+	t.Helper()
+	if kind == "file" {
+		file, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		return file
+	}
+	from, to := sockets(t)
+	t.Cleanup(func() { to.Close() })
+	go func() {
+		defer from.Close()
+		_, _ = from.Write(stream())
+	}()
+	return to
 }
 
 // TestKernelKeyUpdate changes keys in both directions, from either side.

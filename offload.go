@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-handoff/tls/kernel"
+	"github.com/go-handoff/tls/keyschedule"
 )
 
 // Offload says what protects the records of each direction.
@@ -20,9 +21,9 @@ type DirectionOffload struct {
 	Since uint64
 	// Rekeys is how many times the kernel was given new keys.
 	Rekeys uint64
-	// Remaining is how many records the key still allows for before it must be
-	// changed or the connection closed (RFC 9846, section 5.5). What the kernel
-	// receives is not counted: it is 0 there.
+	// Remaining is how many records the key for sending still allows for before
+	// it must be changed or the connection closed (RFC 9846, section 5.5). What is
+	// received is the peer's to count: it is 0 there.
 	Remaining uint64
 	// Reason says, in words, why the records are not protected by the kernel. It
 	// is empty where they are.
@@ -97,8 +98,8 @@ func (c *Conn) Offload() Offload {
 		o.TX.inDevice(tx)
 		o.RX.inDevice(rx)
 	}
-	o.TX.explain(c, planTX)
-	o.RX.explain(c, planRX)
+	o.TX.explain(c, planTX, (*kernel.Report).TX)
+	o.RX.explain(c, planRX, (*kernel.Report).RX)
 	return o
 }
 
@@ -109,7 +110,7 @@ func (d *DirectionOffload) inDevice(yes bool) {
 }
 
 // explain gives the reason of a direction that has not tried to move yet.
-func (d *DirectionOffload) explain(c *Conn, planOf func(*kernel.Policy) plan) {
+func (d *DirectionOffload) explain(c *Conn, planOf func(*kernel.Policy) plan, support supportOf) {
 	switch {
 	case d.Where != UserSpace || d.Reason != "":
 	case c.detached.Load():
@@ -121,5 +122,24 @@ func (d *DirectionOffload) explain(c *Conn, planOf func(*kernel.Policy) plan) {
 	default:
 		p := planOf(&c.config.Kernel)
 		d.Reason = p.String()
+		if p.mode == kernel.Off {
+			return
+		}
+		if reason := c.obstacle(support); reason != "" { // it will not move
+			d.Reason = reason
+		}
 	}
 }
+
+// obstacle returns why the kernel would not take a direction, as far as that is
+// known before it is tried.
+func (c *Conn) obstacle(support supportOf) string {
+	sock, err := kernel.Open(c.conn)
+	if err != nil {
+		return reasonOf(err)
+	}
+	return support(sock.Report(), c.engine.State().Suite).Reason
+}
+
+// supportOf is what a kernel can do in one direction.
+type supportOf func(*kernel.Report, *keyschedule.Suite) kernel.Support

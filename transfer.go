@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"reflect"
 	"syscall"
 
 	"github.com/go-handoff/tls/kernel"
@@ -42,7 +43,8 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	if !ok {
 		src = &io.LimitedReader{R: r, N: math.MaxInt64}
 	}
-	size := c.transferSize(src)
+	source := unwrap(src.R)
+	size := c.transferSize(source, src.N)
 	moved, err := c.moveFor(size)
 	switch {
 	case err != nil:
@@ -50,10 +52,34 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	case !moved || size == 0:
 		return c.copyFrom(src)
 	}
-	if conn, ok := src.R.(*net.TCPConn); ok {
+	if conn, ok := source.(*net.TCPConn); ok {
 		return c.spliceFrom(src, conn)
 	}
-	return c.sendFile(src)
+	return c.sendFile(src, source)
+}
+
+// unwrap returns what r really is. os.File and net.TCPConn have a WriteTo, which
+// io.Copy calls, and which passes them on within a type that hides it.
+func unwrap(r io.Reader) io.Reader {
+	v := reflect.ValueOf(r)
+	if v.Kind() != reflect.Struct {
+		return r
+	}
+	var field string
+	switch t := v.Type(); {
+	case t.PkgPath() == "os" && t.Name() == "fileWithoutWriteTo":
+		field = "File"
+	case t.PkgPath() == "net" && t.Name() == "tcpConnWithoutWriteTo":
+		field = "TCPConn"
+	default:
+		return r
+	}
+	if f := v.FieldByName(field); f.IsValid() && f.CanInterface() {
+		if inner, ok := f.Interface().(io.Reader); ok {
+			return inner
+		}
+	}
+	return r
 }
 
 // copyFrom is ReadFrom through a buffer of ours.
@@ -79,18 +105,19 @@ func (c *Conn) copyFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
-// transferSize returns how much of src the kernel could send by itself, at
-// least what makes that worthwhile if it cannot be known: 0 for nothing.
-func (c *Conn) transferSize(src *io.LimitedReader) int64 {
-	switch r := src.R.(type) {
+// transferSize returns how much of n bytes of source the kernel could send by
+// itself, at least what makes that worthwhile if it cannot be known: 0 for
+// nothing.
+func (c *Conn) transferSize(source io.Reader, n int64) int64 {
+	switch r := source.(type) {
 	case *net.TCPConn:
 		if _, ok := c.conn.(*net.TCPConn); ok {
-			return min(src.N, minTransfer)
+			return min(n, minTransfer)
 		}
 	case *os.File:
 		_, ok := c.conn.(io.ReaderFrom)
 		if info, err := r.Stat(); ok && err == nil && info.Mode().IsRegular() {
-			return min(src.N, info.Size())
+			return min(n, info.Size())
 		}
 	}
 	return 0
@@ -113,9 +140,9 @@ func (c *Conn) moveFor(size int64) (bool, error) {
 	return c.out.kernel != nil, nil
 }
 
-// sendFile sends src, whose reader is a file, by sendfile.
-func (c *Conn) sendFile(src *io.LimitedReader) (n int64, err error) {
-	chunk := &io.LimitedReader{R: src.R}
+// sendFile sends src, whose reader is file, by sendfile.
+func (c *Conn) sendFile(src *io.LimitedReader, file io.Reader) (n int64, err error) {
+	chunk := &io.LimitedReader{R: file}
 	for src.N > 0 {
 		m, err := c.sendChunk(chunk, src.N)
 		n += m

@@ -101,5 +101,9 @@ func (s *surprises) look(d tls.DirectionOffload, protocol string, bytes int64) {
 		return
 	}
 	s.told[d.Reason] = true
-	fmt.Fprintf(s.w, "kernel TLS: sent in user space by %s: %s\n", protocol, d.Reason)
+	reason := d.Reason
+	if protocol == "HTTP/2.0" {
+		reason = "HTTP/2 cuts files into frames (--http1.1 lets the kernel send them)"
+	}
+	fmt.Fprintf(s.w, "kernel TLS: sent in user space by %s: %s\n", protocol, reason)
 }

@@ -99,7 +99,7 @@ type statusLine struct {
 func (p *process) newStatusLine() *statusLine {
 	return &statusLine{w: p.stderr, terminal: isTerminal(p.stderr), width: func() int {
 		width, _, err := term.GetSize(int(p.stderr.Fd()))
-		if err != nil {
+		if err != nil || width <= 0 {
 			return 80
 		}
 		return width

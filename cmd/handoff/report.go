@@ -39,20 +39,11 @@ func reportNegotiated(w io.Writer, c *tls.Conn) error {
 		{"SCTs", fmt.Sprint(len(state.SignedCertificateTimestamps))},
 		{"sending", offload.TX.String()},
 		{"receiving", offload.RX.String()},
-		{"records left", recordsLeft(offload)},
+		{"records left", fmt.Sprintf("%d to send", offload.TX.Remaining)},
 	} {
 		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
 	}
 	return t.Flush()
-}
-
-// recordsLeft says how many records the keys are still good for.
-func recordsLeft(o tls.Offload) string {
-	text := fmt.Sprintf("%d to send", o.TX.Remaining)
-	if o.RX.Where != tls.UserSpace {
-		return text // the kernel does not say
-	}
-	return fmt.Sprintf("%s, %d to receive", text, o.RX.Remaining)
 }
 
 // groupName returns the name of a key exchange group, which a handshake by a
