@@ -28,8 +28,8 @@ LAB_RUN      ?= ^TestKernel
 # With the race detector only what needs a real kernel for it: the models do the rest.
 LAB_RACE_PACKAGES ?= ./kernel .
 LAB_RACE_RUN      ?= ^TestKernel(Scenarios|Suites|KeyUpdate|Deadlines|CloseUnblocks|Tampered|Records)$$
-LAB_QEMU_PACKAGES ?= ./kernel ./interop/lab
-LAB_QEMU_RUN ?= ^TestKernel
+LAB_QEMU_PACKAGES ?= ./kernel . ./interop/lab
+LAB_QEMU_RUN ?= ^TestKernel(Scenarios|Splice.*|Conf|Probe|TLS|Suites|Moves|Copy|KeyUpdate|Tampered|Records|Deadlines|Close|Detach|NoAllocations)$$
 LAB_TIMEOUT  ?= 10m
 
 export PATH := $(PATH):/usr/sbin:/sbin
