@@ -209,12 +209,7 @@ var inUserSpace = map[string]kernel.Policy{"user": {TX: kernel.Off, RX: kernel.O
 // and both. Without kernel TLS the test is skipped, but not in the lab.
 func inKernel(t *testing.T) map[string]kernel.Policy {
 	t.Helper()
-	if r := kernel.Probe(); !r.Available {
-		if os.Getenv("HANDOFF_LAB") != "" {
-			t.Fatalf("no kernel TLS in the lab: %s", r.Reason)
-		}
-		t.Skipf("NOT TESTED HERE: %s (make lab boots kernels that have it)", r.Reason)
-	}
+	needKernel(t)
 	return map[string]kernel.Policy{
 		"TX":   {TX: kernel.Require, RX: kernel.Off},
 		"RX":   {TX: kernel.Off, RX: kernel.Require},

@@ -4,10 +4,7 @@
 
 package tls
 
-import (
-	"io"
-	"testing"
-)
+import "testing"
 
 // TestKernelNoAllocations counts what a message costs where the kernel has
 // both directions of both ends.
@@ -22,18 +19,7 @@ func TestKernelNoAllocations(t *testing.T) {
 				server.Kernel = both
 				c, s := connect(t, g.network, client, server)
 				echo(t, c, s)
-				out, in := make([]byte, size), make([]byte, size)
-				allocs := testing.AllocsPerRun(200, func() {
-					if _, err := c.Write(out); err != nil {
-						t.Fatal(err)
-					}
-					if _, err := io.ReadFull(s, in); err != nil {
-						t.Fatal(err)
-					}
-				})
-				if allocs >= 1 {
-					t.Errorf("%d bytes: %v allocations", size, allocs)
-				}
+				checkAllocations(t, c, s, size)
 			}
 		})
 	}

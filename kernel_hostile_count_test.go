@@ -7,16 +7,12 @@ import (
 	"io"
 	"net"
 	"testing"
-
-	"github.com/go-handoff/tls/kernel"
 )
 
 // TestKernelCountsRecords compares our number of records, which the limit of a
 // key hangs on, with the kernel's own.
 func TestKernelCountsRecords(t *testing.T) {
-	if r := kernel.Probe(); !r.Available {
-		t.Skipf("NOT RUN: %s", r.Reason)
-	}
+	needKernel(t)
 	tiny := func(n int) (b net.Buffers) {
 		for i := range n {
 			b = append(b, stream()[i:i+1])

@@ -13,9 +13,7 @@ import (
 // TestKernelNoDescriptors passes a stream on where there are no descriptors left
 // for a pipe: by a copy.
 func TestKernelNoDescriptors(t *testing.T) {
-	if r := kernel.Probe(); !r.Available {
-		t.Skipf("NOT RUN: %s", r.Reason)
-	}
+	needKernel(t)
 	forEachVersion(t, func(t *testing.T, v uint16) {
 		client, server := kernelConfigs(v, both)
 		server.Kernel = both
