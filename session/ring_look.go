@@ -45,6 +45,7 @@ type ringLooks struct {
 	asked atomic.Int64  // when a handshake last asked for a look
 	ended atomic.Int64  // when the last look ended, well or not
 	good  atomic.Int64  // when the last look that went well ended; 0 if none has
+	up    time.Time     // since when the source can be read; zero if it always could
 	done  chan struct{} // closed when the look under way ends; nil if there is none
 
 	fails    int
@@ -227,6 +228,7 @@ func (r *KeyRing) end(done chan struct{}, err error) {
 		l.next.Store(now.Add(r.retry(l.fails)).UnixMilli())
 		l.fails++
 	} else {
+		r.noteTold(now)
 		next := now.Add(spread(r.poll()))
 		if keys := r.keys.Load(); keys != nil && !keys.fixed && keys.shared.rotate.Before(next) {
 			next = keys.shared.rotate
@@ -262,7 +264,7 @@ func (r *KeyRing) lookAndRotate(ctx context.Context) error {
 		return err
 	}
 	if held := r.held(); held != nil {
-		if err := r.change(ctx, held.shared.version, held, (*sharedRing).rotate); err != nil {
+		if err := r.rotateShared(ctx, held); err != nil {
 			return err
 		}
 	}
@@ -287,18 +289,15 @@ func (r *KeyRing) lookOnce(ctx context.Context) (settled bool, err error) {
 		}
 		defer s.wipe()
 		if held != nil && held.shared.version != "" && s.generation < held.shared.generation {
-			return false, r.change(ctx, version, held, (*sharedRing).postpone) // somebody restored what was there once
+			return false, r.offer(ctx, version, held.shared.sealed) // somebody restored what was there once
 		}
 		r.adopt(s, b, version)
 		held = r.held()
 	}
-	switch {
-	case held == nil || !r.rotationDue(held):
+	if held == nil || !r.rotationDue(held) {
 		return true, nil
-	case r.looks.err != nil && !r.announced(held) && !r.sealer(held).usedUp(r.limit()):
-		return false, r.change(ctx, held.shared.version, held, (*sharedRing).postpone)
 	}
-	return false, r.change(ctx, held.shared.version, held, (*sharedRing).rotate)
+	return false, r.rotateShared(ctx, held)
 }
 
 // held returns the ring's keys, or nil if it has none of its own or its
@@ -311,31 +310,48 @@ func (r *KeyRing) held() *ringKeys {
 	return keys
 }
 
-// rotationDue reports whether keys should be rotated by whoever can.
+// rotationDue reports whether keys should be rotated by whoever can: because
+// it is time and the next key is known, or because the one that seals is used up.
 func (r *KeyRing) rotationDue(keys *ringKeys) bool {
-	return !r.now().Before(keys.shared.rotate) || r.sealer(keys).usedUp(r.limit())
+	if r.sealer(keys).usedUp(r.limit()) {
+		return true
+	}
+	known := keys.shared.version == "" || keys.keys[nextKey].told.Load() != 0
+	return known && !r.now().Before(keys.shared.rotate)
 }
 
 // sealer returns the key that seals now, or nil. Rings that share keys change
 // over by the clock, before any of them has made the keys that follow.
 func (r *KeyRing) sealer(keys *ringKeys) *ticketKey {
-	if keys.shared.version != "" && keys.due(r.now()) && r.announced(keys) {
+	if keys.shared.version != "" && keys.due(r.now()) && keys.keys[nextKey].told.Load() != 0 {
 		return keys.keys[nextKey]
 	}
 	return keys.seal
 }
 
-// announced reports whether other rings know the next key, as far as can be
-// seen from here: they had half an interval to read it, if the source could
-// still be read after as much.
-func (r *KeyRing) announced(keys *ringKeys) bool {
-	return r.looks.good.Load() >= keys.until.Add(-r.interval()/2).UnixMilli()
+// noteTold notes, after a look that went well, whether the other rings were
+// told of the next key: they were if they could read it for a quarter of an
+// interval, as far as can be seen from here. What does not count is a time in
+// which this ring could not read it for half as long. r.mu is held.
+func (r *KeyRing) noteTold(now time.Time) {
+	l := &r.looks
+	if l.fails > 0 && now.UnixMilli()-l.good.Load() > (r.interval()/8).Milliseconds() {
+		l.up = now
+	}
+	keys := r.keys.Load()
+	if keys == nil || keys.fixed {
+		return
+	}
+	next := keys.keys[nextKey]
+	if now.Sub(l.up) >= r.interval()/4 && now.Sub(next.heard) >= r.interval()/4 {
+		next.told.CompareAndSwap(0, now.UnixMilli())
+	}
 }
 
 // fill gives an empty source the keys that the ring has, or else new ones.
 func (r *KeyRing) fill(ctx context.Context, held *ringKeys) error {
 	if held != nil {
-		return r.change(ctx, "", held, (*sharedRing).postpone)
+		return r.offer(ctx, "", held.shared.sealed)
 	}
 	b, err := r.firstKeys()
 	if err != nil {
@@ -344,14 +360,13 @@ func (r *KeyRing) fill(ctx context.Context, held *ringKeys) error {
 	return r.offer(ctx, "", b)
 }
 
-// change gives the source what f makes of held, in the place of what has the
-// old version.
-func (r *KeyRing) change(ctx context.Context, old string, held *ringKeys, f sharedChange) error {
-	b, err := r.changedKeys(held, f)
+// rotateShared gives the source the keys that follow held.
+func (r *KeyRing) rotateShared(ctx context.Context, held *ringKeys) error {
+	b, err := r.rotatedKeys(held)
 	if err != nil {
 		return err
 	}
-	return r.offer(ctx, old, b)
+	return r.offer(ctx, held.shared.version, b)
 }
 
 // offer gives keys to the source, and takes them into use if it wants them. If
@@ -379,7 +394,7 @@ func (r *KeyRing) standAlone(ctx context.Context) error {
 	case held == nil:
 		b, err = r.firstKeys()
 	case held.shared.version == "" && r.rotationDue(held):
-		b, err = r.changedKeys(held, (*sharedRing).rotate)
+		b, err = r.rotatedKeys(held)
 	default:
 		return nil
 	}
@@ -399,14 +414,19 @@ func (r *KeyRing) firstKeys() ([]byte, error) {
 	return s.seal(r.rand(), &r.KEK)
 }
 
-// changedKeys returns what f makes of held, sealed.
-func (r *KeyRing) changedKeys(held *ringKeys, f sharedChange) ([]byte, error) {
+// rotatedKeys makes the keys that follow held, sealed.
+func (r *KeyRing) rotatedKeys(held *ringKeys) ([]byte, error) {
 	s, err := openRing(held.shared.sealed, &r.KEK)
 	if err != nil {
 		return nil, err
 	}
 	defer s.wipe()
-	if err := f(s, r.rand(), r.now(), r.interval()); err != nil {
+	now := r.now()
+	began := now
+	if next := held.keys[nextKey]; r.sealer(held) == next {
+		began = time.UnixMilli(max(held.until.UnixMilli(), next.told.Load()))
+	}
+	if err := s.rotate(r.rand(), now, began, r.interval()); err != nil {
 		return nil, fmt.Errorf("session: new shared ticket key: %w", err)
 	}
 	return s.seal(r.rand(), &r.KEK)
@@ -445,6 +465,9 @@ func (r *KeyRing) adopt(s *sharedRing, b []byte, version string) {
 	keys.shared.rotate = until.Add(upTo(r.interval() / 32))
 	for i := range s.keys {
 		keys.keys = append(keys.keys, s.keys[i].in(old))
+	}
+	if next := keys.keys[nextKey]; old.shared.version == "" || old.keys[nextKey] != next {
+		next.heard = r.now()
 	}
 	keys.seal = keys.keys[currentKey]
 	r.swap(keys)

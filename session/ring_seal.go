@@ -74,27 +74,16 @@ func newSharedRing(rand io.Reader, now time.Time, interval time.Duration) (*shar
 	return s, nil
 }
 
-// sharedChange is how keys change: by rotate or postpone.
-type sharedChange func(s *sharedRing, rand io.Reader, now time.Time, interval time.Duration) error
-
-// postpone gives the other rings one more interval to hear of the next key.
-func (s *sharedRing) postpone(_ io.Reader, now time.Time, interval time.Duration) error {
-	s.until = now.Add(interval).UnixMilli()
-	s.generation++
-	return nil
-}
-
-// rotate makes the next key the current one, and a new one the next, which is
-// used after one interval. Keys that have not sealed for two intervals go.
-func (s *sharedRing) rotate(rand io.Reader, now time.Time, interval time.Duration) error {
+// rotate makes the next key the current one, which it began to be at that time,
+// and a new one the next, which is used after one interval. Keys that have not
+// sealed for two intervals go.
+func (s *sharedRing) rotate(rand io.Reader, now, began time.Time, interval time.Duration) error {
 	var next sharedKey
 	defer clear(next.key[:])
 	if err := next.make(rand, now); err != nil {
 		return err
 	}
-	if s.keys[nextKey].since == 0 {
-		s.keys[nextKey].since = min(s.until, now.UnixMilli())
-	}
+	s.keys[nextKey].since = began.UnixMilli()
 	kept := 1
 	for kept < min(len(s.keys), maxKeys-1) && now.Sub(time.UnixMilli(s.keys[kept-1].since)) < 2*interval {
 		kept++
@@ -127,18 +116,24 @@ func (s *sharedRing) seal(rand io.Reader, kek *[32]byte) ([]byte, error) {
 	if _, err := io.ReadFull(rand, b[ringHeadLen-ringSaltLen:]); err != nil {
 		return nil, err
 	}
-	b = binary.BigEndian.AppendUint64(b, uint64(s.until))
-	b, mark := wire.Open(b, 2)
-	for i := range s.keys {
-		b = s.keys[i].append(b)
-	}
-	wire.Close(b, mark)
+	b = s.appendTo(b)
 	aead, err := ringCipher(kek, b[ringHeadLen-ringSaltLen:ringHeadLen])
 	if err != nil {
 		clear(b)
 		return nil, err
 	}
 	return aead.Seal(b[:ringHeadLen], zeroNonce[:], b[ringHeadLen:], b[:ringHeadLen]), nil
+}
+
+// appendTo appends what is to be sealed.
+func (s *sharedRing) appendTo(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(s.until))
+	b, mark := wire.Open(b, 2)
+	for i := range s.keys {
+		b = s.keys[i].append(b)
+	}
+	wire.Close(b, mark)
+	return b
 }
 
 func (k *sharedKey) append(b []byte) []byte {

@@ -22,6 +22,9 @@ type ticketKey struct {
 	since atomic.Int64 // when it began to seal, in milliseconds since 1970; 0 if it has not
 	seals atomic.Uint64
 
+	heard time.Time    // when the ring had it from its source, if it did; for KeyRing.mu
+	told  atomic.Int64 // when the other rings of the source knew it too, as since
+
 	mu   sync.RWMutex // held for writing while key is wiped
 	key  [ticketKeyLen]byte
 	gone bool
