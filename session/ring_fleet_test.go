@@ -10,8 +10,8 @@ import (
 
 const (
 	fleetSize  = 1000
-	fleetStep  = 20 * time.Minute
-	fleetSteps = 30 * int(defaultInterval/fleetStep)
+	fleetStep  = 30 * time.Minute
+	fleetSteps = 12 * int(defaultInterval/fleetStep)
 	// fleetIdle is the longest that a ring is not used.
 	fleetIdle = int(defaultInterval / fleetStep / 12)
 )
@@ -27,7 +27,7 @@ type simulation struct {
 	used   map[[keyNameLen]byte]time.Time // when each key first sealed
 	seen   map[*ticketKey]bool            // keys that the first ring ever had
 	late   []([keyNameLen]byte)           // names of the latest tickets
-	inStep map[[keyNameLen]byte]bool      // names of this step's tickets
+	inStep map[[keyNameLen]byte]int       // this step's tickets, by key
 	outage struct{ from, to int }         // steps
 	calm   int                            // step from which the last outage is forgotten
 }
@@ -60,7 +60,8 @@ func (s *announcingSource) Replace(ctx context.Context, old string, b []byte) (s
 // and then for one of them and at times for all, for up to four intervals. No
 // key seals before it was announced for an interval and all rings were told of
 // it; so no ring ever meets a ticket of a key that it does not know. As long as
-// the source can be reached, all seal with one key at any time.
+// the source can be reached, all seal with one key at any time, but for a ring
+// that alone cannot reach it for long.
 func TestFleet(t *testing.T) {
 	c := newClock()
 	source := &announcingSource{clock: c, announced: make(map[[keyNameLen]byte]time.Time)}
@@ -84,12 +85,12 @@ func TestFleet(t *testing.T) {
 
 func (s *simulation) step(step int) {
 	switch {
-	case step > s.outage.to && s.rand.IntN(100) == 0:
+	case step > s.outage.to && s.rand.IntN(50) == 0:
 		s.outage.from, s.outage.to = step, step+s.rand.IntN(4*int(defaultInterval/fleetStep))
 	case step == s.outage.to:
 		s.calm = step + 2*int(defaultInterval/fleetStep)
 	}
-	s.inStep = make(map[[keyNameLen]byte]bool)
+	s.inStep = make(map[[keyNameLen]byte]int)
 	for _, i := range s.rand.Perm(fleetSize) {
 		if step-s.acted[i] < fleetIdle && s.rand.IntN(6) != 0 {
 			continue
@@ -101,16 +102,14 @@ func (s *simulation) step(step int) {
 			s.acted[i] = step - fleetIdle
 		}
 	}
-	if most := 1 + b2i(step < s.calm || step < s.outage.to); len(s.inStep) > most {
-		s.t.Errorf("step %d: sealed with %d keys", step, len(s.inStep))
+	total, most := 0, 0
+	for _, n := range s.inStep {
+		total, most = total+n, max(most, n)
 	}
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
+	// A ring that alone could not read its source waits with the next key.
+	if calm := step >= s.calm && step >= s.outage.to; len(s.inStep) > 2 || calm && total-most > total/100 {
+		s.t.Errorf("step %d: %d of %d tickets sealed with the commonest of %d keys", step, most, total, len(s.inStep))
 	}
-	return 0
 }
 
 // act lets one ring meet the others' latest tickets, and seal one.
@@ -122,7 +121,7 @@ func (s *simulation) act(r *KeyRing) {
 	}
 	visit(s.t, r)
 	name := sealsWith(s.t, r)
-	s.inStep[name] = true
+	s.inStep[name]++
 	if s.late = append(s.late, name); len(s.late) > 5 {
 		s.late = s.late[1:]
 	}
@@ -147,8 +146,11 @@ func (s *simulation) act(r *KeyRing) {
 func (s *simulation) finish() {
 	s.source.down.Store(false)
 	for _, r := range s.rings {
+		refresh(s.t, r) // which may rotate
+	}
+	for _, r := range s.rings {
 		refresh(s.t, r)
-		if got, want := sealsWith(s.t, r), sealsWith(s.t, s.rings[0]); got != want {
+		if got, want := r.keys.Load(), s.rings[0].keys.Load(); got.keys[nextKey].name != want.keys[nextKey].name || !got.until.Equal(want.until) {
 			s.t.Error("the rings have different keys in the end")
 		}
 	}
@@ -158,7 +160,7 @@ func (s *simulation) finish() {
 			s.t.Error("an old key is not wiped")
 		}
 	}
-	if len(s.used) < 8 {
+	if len(s.used) < 3 {
 		s.t.Errorf("only %d keys were used in %v", len(s.used), time.Duration(fleetSteps)*fleetStep)
 	}
 	s.t.Logf("%d keys used, %d announced, %d changes of the source, %d loads", len(s.used), len(s.source.announced), s.source.swaps.Load(), s.source.loads.Load())

@@ -75,8 +75,9 @@ func newSharedRing(rand io.Reader, now time.Time, interval time.Duration) (*shar
 }
 
 // rotate makes the next key the current one, which it began to be at that time,
-// and a new one the next, which is used after one interval. Keys that have not
-// sealed for two intervals go.
+// and a new one the next, which is used after one interval. The oldest key goes
+// by number and not by age: after the source was away, a ring may have sealed
+// with it until now.
 func (s *sharedRing) rotate(rand io.Reader, now, began time.Time, interval time.Duration) error {
 	var next sharedKey
 	defer clear(next.key[:])
@@ -84,12 +85,8 @@ func (s *sharedRing) rotate(rand io.Reader, now, began time.Time, interval time.
 		return err
 	}
 	s.keys[nextKey].since = began.UnixMilli()
-	kept := 1
-	for kept < min(len(s.keys), maxKeys-1) && now.Sub(time.UnixMilli(s.keys[kept-1].since)) < 2*interval {
-		kept++
-	}
 	keys := append(make([]sharedKey, 0, maxKeys), next)
-	keys = append(keys, s.keys[:kept]...)
+	keys = append(keys, s.keys[:min(len(s.keys), maxKeys-1)]...)
 	s.wipe()
 	s.keys, s.until = keys, now.Add(interval).UnixMilli()
 	s.generation++
