@@ -141,6 +141,11 @@ type Config struct {
 	// section 7.3) for clients without tickets; nil turns that off. See
 	// session.NewServerCache.
 	ServerSessionCache ServerSessionCache
+	// TicketKeys are the keys of a server's tickets, for several servers that
+	// resume each other's sessions: rings with one session.RingSource have the
+	// same keys, and rotate as one. Nil means keys that this Config makes and
+	// rotates. It comes before SessionTicketKey and after SetSessionTicketKeys.
+	TicketKeys *session.KeyRing
 	// SessionTicketCount is how many tickets a TLS 1.3 server sends after the
 	// handshake; 0 means one.
 	SessionTicketCount int
@@ -171,7 +176,7 @@ type Config struct {
 	Kernel kernel.Policy
 
 	mutex       sync.RWMutex     // protects the two below
-	ticketKeys  *session.KeyRing // keys that were set, nil for none
+	setKeys     *session.KeyRing // keys that were set, nil for none
 	rotating    *session.KeyRing // keys that are made and rotated here
 	recordLimit uint64           // for tests: lowers the limit of every key
 }
@@ -226,6 +231,7 @@ func (c *Config) Clone() *Config {
 		GetEncryptedClientHelloKeys:         c.GetEncryptedClientHelloKeys,
 		EncryptedClientHelloKeys:            c.EncryptedClientHelloKeys,
 		ServerSessionCache:                  c.ServerSessionCache,
+		TicketKeys:                          c.TicketKeys,
 		SessionTicketCount:                  c.SessionTicketCount,
 		ExternalPSKs:                        c.ExternalPSKs,
 		GetExternalPSK:                      c.GetExternalPSK,
@@ -234,7 +240,7 @@ func (c *Config) Clone() *Config {
 		RecordPadding:                       c.RecordPadding,
 		Provider:                            c.Provider,
 		Kernel:                              c.Kernel,
-		ticketKeys:                          c.ticketKeys,
+		setKeys:                             c.setKeys,
 		rotating:                            c.rotating,
 		recordLimit:                         c.recordLimit,
 	}

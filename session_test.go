@@ -42,6 +42,14 @@ func TestSessionTicketKeys(t *testing.T) {
 	keyA, keyB := [32]byte{1}, [32]byte{2}
 	base := serverConfig("P256")
 	base.keyRing()
+	source := new(session.MemoryRing)
+	shared := func() *session.KeyRing {
+		r := &session.KeyRing{Source: source, KEK: [32]byte{9}}
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
 	tests := []struct {
 		name          string
 		first, second *Config
@@ -55,6 +63,19 @@ func TestSessionTicketKeys(t *testing.T) {
 		{"rotated", serverWith(func(c *Config) { c.SetSessionTicketKeys([][32]byte{keyA}) }), serverWith(func(c *Config) { c.SetSessionTicketKeys([][32]byte{keyB, keyA}) }), true},
 		{"set over field", serverWith(func(c *Config) { c.SessionTicketKey = keyA }), serverWith(func(c *Config) {
 			c.SessionTicketKey = keyA
+			c.SetSessionTicketKeys([][32]byte{keyB})
+		}), false},
+		{"shared keys", serverWith(func(c *Config) { c.TicketKeys = shared() }), serverWith(func(c *Config) { c.TicketKeys = shared() }), true},
+		{"another zone", serverWith(func(c *Config) { c.TicketKeys = shared() }), serverWith(func(c *Config) {
+			c.TicketKeys = shared()
+			c.TicketKeys.Zone = "west"
+		}), false},
+		{"shared over field", serverWith(func(c *Config) { c.SessionTicketKey = keyA }), serverWith(func(c *Config) {
+			c.SessionTicketKey = keyA
+			c.TicketKeys = shared()
+		}), false},
+		{"set over shared", serverWith(func(c *Config) { c.TicketKeys = shared() }), serverWith(func(c *Config) {
+			c.TicketKeys = shared()
 			c.SetSessionTicketKeys([][32]byte{keyB})
 		}), false},
 		{"off", base, serverWith(func(c *Config) { c.SessionTicketsDisabled = true }), false},

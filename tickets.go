@@ -84,8 +84,8 @@ func NewResumptionState(ticket []byte, state *SessionState) (*ClientSessionState
 }
 
 // SetSessionTicketKeys sets the keys of a server's tickets: the first one seals,
-// all of them open. It turns automatic rotation off, and may be called while the
-// Config is in use. It panics if keys is empty.
+// all of them open. It takes the place of TicketKeys and of automatic rotation,
+// and may be called while the Config is in use. It panics if keys is empty.
 func (c *Config) SetSessionTicketKeys(keys [][32]byte) {
 	if len(keys) == 0 {
 		panic("tls: keys must have at least one key")
@@ -93,7 +93,7 @@ func (c *Config) SetSessionTicketKeys(keys [][32]byte) {
 	ring := c.newKeyRing()
 	ring.SetKeys(keys)
 	c.mutex.Lock()
-	c.ticketKeys = ring
+	c.setKeys = ring
 	c.mutex.Unlock()
 }
 
@@ -101,22 +101,27 @@ func (c *Config) newKeyRing() *session.KeyRing {
 	return &session.KeyRing{Time: c.Time, Rand: c.Rand}
 }
 
-// explicitKeyRing returns the keys that were set, by SetSessionTicketKeys or
-// SessionTicketKey, or nil.
+// explicitKeyRing returns the keys that were set, by SetSessionTicketKeys,
+// TicketKeys or SessionTicketKey, or nil.
 func (c *Config) explicitKeyRing() *session.KeyRing {
 	c.mutex.RLock()
-	ring := c.ticketKeys
+	ring := c.setKeys
 	c.mutex.RUnlock()
-	if ring != nil || c.SessionTicketKey == [32]byte{} {
+	switch {
+	case ring != nil:
 		return ring
+	case c.TicketKeys != nil:
+		return c.TicketKeys
+	case c.SessionTicketKey == [32]byte{}:
+		return nil
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if c.ticketKeys == nil {
-		c.ticketKeys = c.newKeyRing()
-		c.ticketKeys.SetKeys([][32]byte{c.SessionTicketKey})
+	if c.setKeys == nil {
+		c.setKeys = c.newKeyRing()
+		c.setKeys.SetKeys([][32]byte{c.SessionTicketKey})
 	}
-	return c.ticketKeys
+	return c.setKeys
 }
 
 // keyRing returns the keys that were set, or else those that rotate by

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log"
 	"time"
@@ -66,4 +67,37 @@ func ExampleClientCache() {
 	// first: example.com
 	// again: true
 	// left: 0
+}
+
+// Rings with one source have the same keys, which rotate by themselves. For
+// servers in several processes there are other sources than MemoryRing.
+func ExampleKeyRing_source() {
+	source := new(session.MemoryRing)
+	kek := [32]byte{1, 2, 3} // in earnest, random and the same in all servers
+	here := session.KeyRing{Source: source, KEK: kek}
+	there := session.KeyRing{Source: source, KEK: kek}
+	ctx := context.Background()
+	for _, ring := range []*session.KeyRing{&here, &there} {
+		if err := ring.Refresh(ctx); err != nil {
+			log.Print(err) // the ring goes on with keys of its own, and tries again
+		}
+	}
+
+	ticket, err := here.Seal(newState())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := here.Rotate(ctx); err != nil { // need not be called
+		log.Fatal(err)
+	}
+	state, err := there.Open(ticket)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer state.Wipe()
+	fmt.Println("opened a session with", state.ServerName)
+	fmt.Println("keys after the rotation:", len(here.Status().Keys))
+	// Output:
+	// opened a session with example.com
+	// keys after the rotation: 3
 }

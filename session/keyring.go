@@ -1,12 +1,9 @@
 package session
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
-	"crypto/sha512"
-	"encoding/binary"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,37 +22,75 @@ import (
 // happens when the ring is used: there is no goroutine. A ring with keys from
 // [KeyRing.SetKeys] does not rotate.
 //
-// A ticket is key_name[16], nonce[12] and the sealed encoding of the [State]
-// (AES-256-GCM, random nonces, key name and format version as associated data).
+// Rings with the same Source have the same four keys. All of them change over
+// at the same time, to a key that they were told of one interval before, and
+// the first to notice makes the next one. The source is read and written beside
+// the handshakes, in a goroutine that ends by itself. While it fails, the keys
+// in use stay in use, for longer than their interval if need be, as others may
+// not have heard of the next one; and the ring tries again for as long as it is
+// used: see [KeyRing.Status]. What was damaged or sealed under another KEK is
+// such a failure, and is not overwritten: remove it. If the source fails from
+// the beginning, the ring makes keys of its own until it can be read; what was
+// sealed under those is then unknown, even here.
 //
-// All methods may be called concurrently. Sealing and opening take no lock.
+// A ticket is key_name[16], salt[24] and the sealed encoding of the [State]:
+// AES-256-GCM with a nonce of zeros, under a key of its own, which is
+// HKDF-Expand-SHA256(key, "handoff ticket" || salt). Key name, format version
+// and zone are the associated data.
+//
+// All methods may be called concurrently.
 type KeyRing struct {
 	redact.Value
 
-	// Interval is how long a key seals; 0 means 12 hours.
+	// Interval is how long a key seals; 0 means 12 hours. Rings that share keys
+	// should have the same one.
 	Interval time.Duration
 	// Time returns the current time; nil means [time.Now].
 	Time func() time.Time
-	// Rand gives keys, names and nonces. It must be safe for concurrent use.
+	// Rand gives keys, names and salts. It must be safe for concurrent use.
 	// Nil means crypto/rand.
 	Rand io.Reader
+	// Zone is where tickets are good: those of another zone are unknown, though
+	// the keys be the same.
+	Zone string
 
-	mu   sync.Mutex // held while keys is replaced
-	keys atomic.Pointer[ringKeys]
+	// Source is where the keys are kept that several rings share; nil means
+	// that this one keeps its own.
+	Source RingSource
+	// KEK is the key-encryption key, random and the same in all rings of a
+	// Source: under it the keys are sealed that go there. It must not be zero
+	// if there is a Source.
+	KEK [32]byte
+	// Poll is how often the Source is looked at, roughly, as long as the ring
+	// is used; 0 means 30 seconds, or an eighth of Interval if that is less.
+	Poll time.Duration
+	// Budget is how long a call of Seal or Open may wait for the Source, which
+	// it does if the ring knows no keys yet, or not the ticket's; 0 means two
+	// milliseconds. It then goes on with what is known.
+	Budget time.Duration
+	// OnError, if not nil, is called for each failed attempt at the Source,
+	// never twice at once. It should be quick: the next attempt waits for it,
+	// though no call of Seal or Open for longer than Budget.
+	OnError func(error)
+
+	mu    sync.Mutex // held while keys is replaced
+	keys  atomic.Pointer[ringKeys]
+	looks ringLooks
 
 	maxSeals uint64 // per key, 0 means 2^32; lowered by tests
 }
 
 const (
 	defaultInterval = 12 * time.Hour
-	// defaultMaxSeals bounds the seals under one key, so that two random nonces
-	// are equal with a probability of at most 2^-32 (NIST SP 800-38D, section 8.3).
+	// defaultMaxSeals bounds the seals of this ring under one key. As each has a
+	// key of its own, by its random salt, those of a thousand rings are far from
+	// any bound of AES-GCM (NIST SP 800-38D, section 8.3).
 	defaultMaxSeals = 1 << 32
 
 	keyNameLen = 16
-	nonceLen   = 12
+	saltLen    = 24
 	tagLen     = 16
-	headLen    = keyNameLen + nonceLen
+	headLen    = keyNameLen + saltLen
 	// maxTicket is half of what the extensions of a ClientHello may hold in all:
 	// with a larger ticket the client could not come back.
 	maxTicket = 1<<15 - 1
@@ -76,18 +111,20 @@ func (r *KeyRing) Seal(s *State) ([]byte, error) {
 		clear(b)
 		return nil, nil
 	}
-	key, err := r.sealingKey()
-	if key == nil || err != nil {
+	if _, err := io.ReadFull(r.rand(), b[keyNameLen:headLen]); err != nil {
 		clear(b)
-		return nil, err
+		return nil, alert.Errorf(alert.InternalError, "salt of a ticket: %w", err)
 	}
-	nonce := b[keyNameLen:headLen]
-	if _, err := io.ReadFull(r.rand(), nonce); err != nil {
-		clear(b)
-		return nil, alert.Errorf(alert.InternalError, "nonce of a ticket: %w", err)
+	for {
+		key, err := r.sealingKey()
+		if key == nil || err != nil {
+			clear(b)
+			return nil, err
+		}
+		if ticket := key.seal(b, r.Zone); ticket != nil {
+			return ticket, nil
+		}
 	}
-	copy(b, key.name[:])
-	return key.aead.Seal(b[:headLen], nonce, b[headLen:], key.ad()), nil
 }
 
 // Open returns the session of a ticket that this ring sealed. It returns nil,
@@ -98,17 +135,18 @@ func (r *KeyRing) Open(ticket []byte) (*State, error) {
 	if err != nil || len(ticket) < headLen+tagLen {
 		return nil, err
 	}
-	key := keys.find([keyNameLen]byte(ticket))
+	name := [keyNameLen]byte(ticket)
+	key := keys.find(name)
+	if key == nil && !keys.fixed {
+		key = r.lookFor(name)
+	}
 	if key == nil {
 		return nil, nil
 	}
-	plain, err := key.aead.Open(nil, ticket[keyNameLen:headLen], ticket[headLen:], key.ad())
-	if err != nil {
-		return nil, nil
-	}
+	plain := key.open(ticket, r.Zone)
 	defer clear(plain)
 	s, err := ParseState(plain)
-	if err != nil { // sealed by a version of this package that knew other suites
+	if err != nil { // damaged, or sealed by a version of this package that knew other suites
 		return nil, nil
 	}
 	return s, nil
@@ -123,14 +161,29 @@ func (r *KeyRing) SetKeys(keys [][32]byte) {
 	for i := range keys {
 		next.keys = append(next.keys, fixedKey(&keys[i]))
 	}
+	if len(keys) == 0 {
+		next = nil
+	} else {
+		next.seal = next.keys[0]
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(keys) == 0 {
-		r.keys.Store(nil)
+	r.swap(next)
+	r.looks.next.Store(0)
+}
+
+// swap puts next in the place of the ring's keys, and wipes those that are in
+// there no more. r.mu is held.
+func (r *KeyRing) swap(next *ringKeys) {
+	old := r.keys.Swap(next)
+	if old == nil {
 		return
 	}
-	next.seal = next.keys[0]
-	r.keys.Store(next)
+	for _, key := range old.keys {
+		if next == nil || !slices.Contains(next.keys, key) {
+			key.wipe()
+		}
+	}
 }
 
 // sealingKey returns a key that may seal once more, or nil if none may.
@@ -140,11 +193,16 @@ func (r *KeyRing) sealingKey() (*ticketKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		if keys.seal.seals.Add(1) <= r.limit() {
-			return keys.seal, nil
-		}
-		if keys.fixed {
+		key := r.sealer(keys)
+		switch {
+		case key == nil:
 			return nil, nil
+		case key.take(r.limit()):
+			return key, nil
+		case keys.fixed:
+			return nil, nil
+		case r.Source != nil:
+			return r.keyAfter(keys), nil
 		}
 		if err := r.replace(keys, keys.afterSeals); err != nil {
 			return nil, err
@@ -154,6 +212,9 @@ func (r *KeyRing) sealingKey() (*ticketKey, error) {
 
 // current returns the keys that are right for this moment.
 func (r *KeyRing) current() (*ringKeys, error) {
+	if r.Source != nil {
+		return r.shared(), nil
+	}
 	for {
 		keys := r.keys.Load()
 		if keys != nil && !keys.due(r.now()) {
@@ -177,7 +238,7 @@ func (r *KeyRing) replace(old *ringKeys, rotate func(r *KeyRing, now time.Time) 
 	if err != nil {
 		return alert.Errorf(alert.InternalError, "new ticket key: %w", err)
 	}
-	r.keys.Store(keys)
+	r.swap(keys)
 	return nil
 }
 
@@ -210,19 +271,25 @@ func (r *KeyRing) limit() uint64 {
 }
 
 // ringKeys is what a ring holds at one time. It never changes, so that readers
-// need no lock. Keys that rotate out are dropped with it.
+// need no lock.
 type ringKeys struct {
 	redact.Value
 	keys  []*ticketKey // if not fixed: next, current, and up to two old ones
 	seal  *ticketKey
 	until time.Time // when the next key takes over
 	fixed bool
+
+	// shared says where keys of a Source came from.
+	shared sharedKeys
 }
 
 const (
 	nextKey, currentKey = 0, 1
 	maxKeys             = 4
 )
+
+// noKeys is held by a ring that has not heard from its Source.
+var noKeys = new(ringKeys)
 
 func (k *ringKeys) due(now time.Time) bool { return !k.fixed && !now.Before(k.until) }
 
@@ -239,7 +306,7 @@ func (k *ringKeys) find(name [keyNameLen]byte) *ticketKey {
 // intervals later as have passed unnoticed.
 func (k *ringKeys) afterTime(r *KeyRing, now time.Time) (*ringKeys, error) {
 	if k == nil || now.Sub(k.until) >= (maxKeys-1)*r.interval() {
-		first, err := newTicketKey(r.rand())
+		first, err := newTicketKey(r.rand(), now)
 		if err != nil {
 			return nil, err
 		}
@@ -247,70 +314,24 @@ func (k *ringKeys) afterTime(r *KeyRing, now time.Time) (*ringKeys, error) {
 	}
 	var err error
 	for err == nil && k.due(now) {
-		k, err = k.rotated(r, k.until.Add(r.interval()))
+		k, err = k.rotated(r, k.until)
 	}
 	return k, err
 }
 
-// afterSeals returns the keys that follow k because its current key is used up.
+// afterSeals returns the keys that follow k because its current key is used up,
+// or is to be used no more.
 func (k *ringKeys) afterSeals(r *KeyRing, now time.Time) (*ringKeys, error) {
-	return k.rotated(r, now.Add(r.interval()))
+	return k.rotated(r, now)
 }
 
-func (k *ringKeys) rotated(r *KeyRing, until time.Time) (*ringKeys, error) {
-	next, err := newTicketKey(r.rand())
+// rotated returns the keys after k, whose next one seals from that time on.
+func (k *ringKeys) rotated(r *KeyRing, from time.Time) (*ringKeys, error) {
+	next, err := newTicketKey(r.rand(), from)
 	if err != nil {
 		return nil, err
 	}
 	keys := append([]*ticketKey{nextKey: next}, k.keys...)
-	return &ringKeys{keys: keys[:min(len(keys), maxKeys)], seal: keys[currentKey], until: until}, nil
-}
-
-// ticketKey is one key. Its bytes exist only within the AEAD; crypto/cipher has
-// no means to wipe that, so a key that is dropped stays in memory until the
-// garbage collector's next user overwrites it.
-type ticketKey struct {
-	redact.Value
-	name  [keyNameLen]byte
-	aead  cipher.AEAD
-	seals atomic.Uint64
-}
-
-// newTicketKey makes a key with a random name.
-func newTicketKey(rand io.Reader) (*ticketKey, error) {
-	var b [keyNameLen + 32]byte
-	defer clear(b[:])
-	if _, err := io.ReadFull(rand, b[:]); err != nil {
-		return nil, err
-	}
-	return makeTicketKey(b[:]), nil
-}
-
-// fixedKey derives name and cipher key from a key that was set, so that it can
-// serve another TLS stack too without being used twice for the same thing.
-func fixedKey(key *[32]byte) *ticketKey {
-	const label = "handoff session ticket key"
-	in := append([]byte(label), key[:]...)
-	sum := sha512.Sum512(in)
-	defer clear(in)
-	defer clear(sum[:])
-	return makeTicketKey(sum[:keyNameLen+32])
-}
-
-// makeTicketKey takes the name and the AES-256 key, in this order.
-func makeTicketKey(b []byte) *ticketKey {
-	block, err := aes.NewCipher(b[keyNameLen:])
-	if err != nil {
-		panic("session: " + err.Error()) // the length is a constant
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic("session: " + err.Error()) // AES has the block size of GCM
-	}
-	return &ticketKey{name: [keyNameLen]byte(b), aead: aead}
-}
-
-// ad is the associated data of a ticket.
-func (k *ticketKey) ad() []byte {
-	return binary.BigEndian.AppendUint16(k.name[:], stateFormat)
+	keys[currentKey].sealsFrom(from)
+	return &ringKeys{keys: keys[:min(len(keys), maxKeys)], seal: keys[currentKey], until: from.Add(r.interval())}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/sha512"
 	"errors"
 	"io"
@@ -90,12 +92,12 @@ func TestOpenUnknownContent(t *testing.T) {
 	key := [32]byte{1}
 	var r KeyRing
 	r.SetKeys([][32]byte{key})
-	name, aead := independentKey(t, key)
+	salt := bytes.Repeat([]byte{7}, 24)
+	name, aead := independentKey(t, key, salt)
 	content := mustBytes(t, small13())
 	seal := func(content []byte) []byte {
-		nonce := bytes.Repeat([]byte{7}, nonceLen)
-		ticket := append(bytes.Clone(name), nonce...)
-		return aead.Seal(ticket, nonce, content, append(bytes.Clone(name), 0, 1))
+		ticket := append(bytes.Clone(name), salt...)
+		return aead.Seal(ticket, make([]byte, 12), content, append(bytes.Clone(name), 0, 1))
 	}
 	if !opens(t, &r, seal(content)) {
 		t.Fatal("the ticket as documented does not open")
@@ -106,11 +108,15 @@ func TestOpenUnknownContent(t *testing.T) {
 	}
 }
 
-// independentKey derives name and AEAD of a set key as documented.
-func independentKey(t *testing.T, key [32]byte) (name []byte, aead cipher.AEAD) {
+// independentKey derives name and AEAD of a set key and a salt as documented.
+func independentKey(t *testing.T, key [32]byte, salt []byte) (name []byte, aead cipher.AEAD) {
 	t.Helper()
 	sum := sha512.Sum512([]byte("handoff session ticket key" + string(key[:])))
-	block, err := aes.NewCipher(sum[16:48])
+	own, err := hkdf.Expand(sha256.New, sum[16:48], "handoff ticket"+string(salt), 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := aes.NewCipher(own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,14 +316,14 @@ func TestRandFails(t *testing.T) {
 	if s, err := r.Open(make([]byte, 100)); s != nil || !errors.Is(err, errRand) {
 		t.Errorf("Open without randomness: %v, %v", s, err)
 	}
-	r = &KeyRing{Rand: &shortRand{2*perKey + nonceLen}, maxSeals: 1}
+	r = &KeyRing{Rand: &shortRand{2*perKey + 2*saltLen}, maxSeals: 1}
 	mustSeal(t, r, small13())
 	if ticket, err := r.Seal(small13()); ticket != nil || !errors.Is(err, errRand) {
 		t.Errorf("rotation without randomness: ticket %x, %v", ticket, err)
 	}
 }
 
-// TestRandIsUsed: with known randomness keys, names and nonces are known.
+// TestRandIsUsed: with known randomness keys, names and salts are known.
 func TestRandIsUsed(t *testing.T) {
 	rand := func() io.Reader { return &countingRand{} }
 	a, b := &KeyRing{Rand: rand()}, &KeyRing{Rand: rand()}

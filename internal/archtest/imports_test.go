@@ -20,6 +20,7 @@ var layers = map[string][]string{
 	"internal/wire":   {"internal/alert"},
 	"keyschedule":     leaves(),
 	"session":         leaves("keyschedule"),
+	"session/file":    leaves("session"),
 	"record":          leaves("keyschedule"),
 	"kernel":          leaves("keyschedule"),
 	"handshake":       leaves("keyschedule", "session"),
