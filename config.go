@@ -141,6 +141,11 @@ type Config struct {
 	// section 7.3) for clients without tickets; nil turns that off. See
 	// session.NewServerCache.
 	ServerSessionCache ServerSessionCache
+	// ServerSessions keeps a server's sessions of both versions in a store, for
+	// one process or for a fleet: clients get handles instead of tickets that
+	// hold the session. It excludes WrapSession, UnwrapSession and
+	// ServerSessionCache. Nil means sealed tickets.
+	ServerSessions *session.Stateful
 	// SessionTicketCount is how many tickets a TLS 1.3 server sends after the
 	// handshake; 0 means one.
 	SessionTicketCount int
@@ -226,6 +231,7 @@ func (c *Config) Clone() *Config {
 		GetEncryptedClientHelloKeys:         c.GetEncryptedClientHelloKeys,
 		EncryptedClientHelloKeys:            c.EncryptedClientHelloKeys,
 		ServerSessionCache:                  c.ServerSessionCache,
+		ServerSessions:                      c.ServerSessions,
 		SessionTicketCount:                  c.SessionTicketCount,
 		ExternalPSKs:                        c.ExternalPSKs,
 		GetExternalPSK:                      c.GetExternalPSK,
@@ -333,6 +339,18 @@ func (c *Config) checkServer() error {
 		return &ConfigError{"EncryptedClientHelloKeys", "Encrypted Client Hello is not supported"}
 	case c.GetEncryptedClientHelloKeys != nil:
 		return &ConfigError{"GetEncryptedClientHelloKeys", "Encrypted Client Hello is not supported"}
+	}
+	return c.checkServerSessions()
+}
+
+func (c *Config) checkServerSessions() error {
+	switch {
+	case c.ServerSessions == nil:
+		return nil
+	case c.ServerSessions.Store == nil:
+		return &ConfigError{"ServerSessions", "there is no Store"}
+	case c.WrapSession != nil, c.UnwrapSession != nil, c.ServerSessionCache != nil:
+		return &ConfigError{"ServerSessions", "WrapSession, UnwrapSession and ServerSessionCache are for other servers"}
 	}
 	return nil
 }
