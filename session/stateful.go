@@ -48,7 +48,7 @@ type Stateful struct {
 
 const (
 	storeBudget = 2 * time.Millisecond
-	handleLen     = 32
+	handleLen   = 32
 
 	kindTicket13 = "ticket13:"
 	kindTicket12 = "ticket12:"
