@@ -32,10 +32,12 @@ func (s *Store) reserve(ctx context.Context, kind *atomic.Int64, ttl time.Durati
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if kind.Add(1) <= int64(s.capacity) && s.sinceSweep() < sweepEvery {
+	age := s.sinceSweep() // first: a count from after that sweep says what it left
+	fits := kind.Add(1) <= int64(s.capacity)
+	switch {
+	case fits && age < sweepEvery:
 		return nil
-	}
-	if kind == &s.marks && s.sinceSweep() < sweepPause {
+	case !fits && age < sweepPause && kind == &s.marks:
 		return session.ErrFull
 	}
 	unlock, err := s.lockSweep(ctx)
