@@ -2,8 +2,8 @@ package session
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
-	"hash/maphash"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -46,8 +46,6 @@ const (
 	kindClient12 = "client12:"
 )
 
-var clientSeed = maphash.MakeSeed()
-
 // Put adds a copy of s to the sessions of the server that key names: beyond the
 // newest few, one of them makes room. A nil s drops all of them.
 func (c *ClientStore) Put(key string, s *State) {
@@ -83,7 +81,8 @@ func slotKey(key string, n uint32) string {
 }
 
 func (c *ClientStore) counter(key string) *atomic.Uint32 {
-	return &c.newest[maphash.String(clientSeed, key)%uint64(len(c.newest))]
+	sum := sha256.Sum256([]byte(key))
+	return &c.newest[int(sum[0])%len(c.newest)]
 }
 
 func (c *ClientStore) put(ctx context.Context, key string, s *State) {
