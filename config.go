@@ -146,6 +146,11 @@ type Config struct {
 	// same keys, and rotate as one. Nil means keys that this Config makes and
 	// rotates. It comes before SessionTicketKey and after SetSessionTicketKeys.
 	TicketKeys *session.KeyRing
+	// ServerSessions keeps a server's sessions of both versions in a store, for
+	// one process or for a fleet: clients get handles instead of tickets that
+	// hold the session. It excludes WrapSession, UnwrapSession and
+	// ServerSessionCache. Nil means sealed tickets.
+	ServerSessions *session.Stateful
 	// SessionTicketCount is how many tickets a TLS 1.3 server sends after the
 	// handshake; 0 means one.
 	SessionTicketCount int
@@ -232,6 +237,7 @@ func (c *Config) Clone() *Config {
 		EncryptedClientHelloKeys:            c.EncryptedClientHelloKeys,
 		ServerSessionCache:                  c.ServerSessionCache,
 		TicketKeys:                          c.TicketKeys,
+		ServerSessions:                      c.ServerSessions,
 		SessionTicketCount:                  c.SessionTicketCount,
 		ExternalPSKs:                        c.ExternalPSKs,
 		GetExternalPSK:                      c.GetExternalPSK,
@@ -339,6 +345,18 @@ func (c *Config) checkServer() error {
 		return &ConfigError{"EncryptedClientHelloKeys", "Encrypted Client Hello is not supported"}
 	case c.GetEncryptedClientHelloKeys != nil:
 		return &ConfigError{"GetEncryptedClientHelloKeys", "Encrypted Client Hello is not supported"}
+	}
+	return c.checkServerSessions()
+}
+
+func (c *Config) checkServerSessions() error {
+	switch {
+	case c.ServerSessions == nil:
+		return nil
+	case c.ServerSessions.Store == nil:
+		return &ConfigError{"ServerSessions", "there is no Store"}
+	case c.WrapSession != nil, c.UnwrapSession != nil, c.ServerSessionCache != nil:
+		return &ConfigError{"ServerSessions", "WrapSession, UnwrapSession and ServerSessionCache are for other servers"}
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ type binding struct {
 	conn *Conn
 	cfg  *Config
 	keys *session.KeyRing // of tickets
+
+	stateful *session.StatefulConn // instead of sealed tickets, nil for none
 }
 
 // bind prepares the connection's Config for its engine.
@@ -80,6 +82,9 @@ func (b *binding) server() *handshake.Config {
 		hc.ClientCAs = cfg.ClientCAs.Subjects()
 	}
 	if !cfg.SessionTicketsDisabled {
+		if cfg.ServerSessions != nil {
+			b.stateful = cfg.ServerSessions.Conn(b.keys)
+		}
 		hc.Tickets = tickets{b}
 	}
 	if cfg.GetConfigForClient != nil {

@@ -170,8 +170,11 @@ func (c *Config) DecryptTicket(identity []byte, _ ConnectionState) (*SessionStat
 type tickets struct{ *binding }
 
 // Seal makes the ticket of s (RFC 9846, section 4.7.1; RFC 5077).
-func (t tickets) Seal(_ context.Context, conn *handshake.State, s *session.State) ([]byte, error) {
-	if t.cfg.WrapSession == nil {
+func (t tickets) Seal(ctx context.Context, conn *handshake.State, s *session.State) ([]byte, error) {
+	switch {
+	case t.stateful != nil:
+		return t.stateful.Seal(ctx, s)
+	case t.cfg.WrapSession == nil:
 		return t.keys.Seal(s)
 	}
 	ticket, err := t.cfg.WrapSession(t.conn.stateFor(conn), newSessionState(s.Clone()))
@@ -179,8 +182,11 @@ func (t tickets) Seal(_ context.Context, conn *handshake.State, s *session.State
 }
 
 // Open returns the session of a ticket, or nil.
-func (t tickets) Open(_ context.Context, conn *handshake.State, ticket []byte) (*session.State, error) {
-	if t.cfg.UnwrapSession == nil {
+func (t tickets) Open(ctx context.Context, conn *handshake.State, ticket []byte) (*session.State, error) {
+	switch {
+	case t.stateful != nil:
+		return t.openStateful(ctx, conn, ticket), nil
+	case t.cfg.UnwrapSession == nil:
 		return t.keys.Open(ticket)
 	}
 	ss, err := t.cfg.UnwrapSession(ticket, t.conn.stateFor(conn))
@@ -191,8 +197,24 @@ func (t tickets) Open(_ context.Context, conn *handshake.State, ticket []byte) (
 	return s, fromCallback(err)
 }
 
+// openStateful returns the session of a handle, or nil. The engine lets a client
+// resume a session with another protocol; a handle is for its own only.
+func (t tickets) openStateful(ctx context.Context, conn *handshake.State, handle []byte) *session.State {
+	s := t.stateful.Open(ctx, conn.Version, handle)
+	if s != nil && s.ALPN != conn.ALPN {
+		s.Wipe()
+		return nil
+	}
+	return s
+}
+
 // SessionIDs returns the cache of TLS 1.2 session IDs, or nil.
-func (t tickets) SessionIDs() handshake.SessionIDs { return t.cfg.ServerSessionCache }
+func (t tickets) SessionIDs() handshake.SessionIDs {
+	if t.stateful != nil {
+		return t.stateful
+	}
+	return t.cfg.ServerSessionCache
+}
 
 // resumes reports whether this client keeps sessions.
 func (b *binding) resumes() bool {
@@ -222,7 +244,7 @@ func (b *binding) loadSession() *session.State {
 	if err != nil {
 		return nil
 	}
-	if _, own := cache.(*lruSessionCache); !own && s.Version == VersionTLS13 {
+	if _, own := cache.(*ownSessionCache); !own && s.Version == VersionTLS13 {
 		cache.Put(key, nil) // used once only; our own cache has taken it out
 	}
 	chains, err := b.verifyResumed(s)

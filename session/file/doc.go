@@ -1,5 +1,7 @@
-// Package file keeps on disk what servers share of their sessions.
+// Package file keeps TLS sessions, and what seals them, in private files, so
+// that they outlive the process and the processes of one machine share them.
 //
-// A [Ring] is a [session.RingSource] in one private file, for the processes of
-// one machine, or of several with a file system whose locks work among them.
+// A [Ring] is a [session.RingSource] in one file. A [Store] is a [session.Store]
+// in a directory. Several machines may share them through a file system whose
+// locks and renames work among them.
 package file

@@ -11,5 +11,3 @@ import (
 func openPrivate(path string, _ int) (*os.File, error) {
 	return nil, &os.PathError{Op: "open", Path: path, Err: errors.ErrUnsupported}
 }
-
-func tryLock(*os.File) (bool, error) { return false, errors.ErrUnsupported }

@@ -18,13 +18,13 @@ func openPrivate(path string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPrivate(f); err != nil {
+	if err := checkPrivateFile(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func checkPrivate(f *os.File) error {
+func checkPrivateFile(f *os.File) error {
 	var st unix.Stat_t
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -44,19 +44,4 @@ func checkPrivate(f *os.File) error {
 		return fmt.Errorf("session/file: %s has mode %#o: others must not read or write it", f.Name(), st.Mode&0o777)
 	}
 	return nil
-}
-
-// tryLock locks f if nobody else has.
-func tryLock(f *os.File) (bool, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return false, err
-	}
-	if controlErr := raw.Control(func(fd uintptr) { err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); controlErr != nil {
-		return false, controlErr
-	}
-	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -10,16 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 )
 
-const (
-	// maxSize is far more than any ring's keys need, so that a wrong path does
-	// not fill the memory.
-	maxSize = 64 << 10
-	// lockPause is how long to wait before asking for a lock again.
-	lockPause = 2 * time.Millisecond
-)
+// maxSize is far more than any ring's keys need, so that a wrong path does not
+// fill the memory.
+const maxSize = 64 << 10
 
 // Ring keeps the keys of rings in a file. It implements [session.RingSource].
 //
@@ -62,7 +57,7 @@ func (r *Ring) Load(ctx context.Context) (b []byte, version string, err error) {
 // Replace implements [session.RingSource]. It fails if the lock is not free
 // before ctx ends.
 func (r *Ring) Replace(ctx context.Context, old string, b []byte) (version string, ok bool, err error) {
-	lock, err := lockFile(ctx, r.path+".lock")
+	lock, err := openLock(ctx, r.path+".lock")
 	if err != nil {
 		return "", false, fmt.Errorf("session/file: lock of %s: %w", r.path, err)
 	}
@@ -132,36 +127,16 @@ func readPrivate(path string) ([]byte, error) {
 	return b, nil
 }
 
-// lockFile locks a file, which it makes if need be, until it is closed.
-func lockFile(ctx context.Context, path string) (*os.File, error) {
+// openLock locks a private file, which it makes if need be, until it is closed.
+func openLock(ctx context.Context, path string) (*os.File, error) {
 	f, err := openPrivate(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		locked, err := tryLock(f)
-		if locked {
-			return f, nil
-		}
-		if err == nil {
-			err = pause(ctx)
-		}
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
+	if err := lockFile(ctx, f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-}
-
-// pause waits before the next attempt at a lock.
-func pause(ctx context.Context) error {
-	timer := time.NewTimer(lockPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return f, nil
 }
 
 func versionOf(b []byte) string {

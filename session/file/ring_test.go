@@ -115,7 +115,7 @@ func TestCrash(t *testing.T) {
 
 func TestLockHonoursContext(t *testing.T) {
 	r := tempRing(t)
-	lock, err := lockFile(context.Background(), r.path+".lock")
+	lock, err := openLock(context.Background(), r.path+".lock")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,9 +215,9 @@ func TestKeyRings(t *testing.T) {
 
 const processEnv = "SESSION_FILE_RING"
 
-// TestProcesses lets several processes rotate one file at the same time: the
+// TestRingProcesses lets several processes rotate one file at the same time: the
 // generations that they count must come out right.
-func TestProcesses(t *testing.T) {
+func TestRingProcesses(t *testing.T) {
 	if path := os.Getenv(processEnv); path != "" {
 		count(t, NewRing(path))
 		return
@@ -226,7 +226,7 @@ func TestProcesses(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			cmd := exec.Command(os.Args[0], "-test.run=^TestProcesses$")
+			cmd := exec.Command(os.Args[0], "-test.run=^TestRingProcesses$")
 			cmd.Env = append(os.Environ(), processEnv+"="+r.path)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v: %s", err, out)
