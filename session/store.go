@@ -28,7 +28,9 @@ type Store interface {
 	// the store one caller only is told so until the mark expires. A store never
 	// drops a mark to make room: it fails with [ErrFull], so that what depends
 	// on marks, as the defence against replays of early data does (RFC 9846,
-	// section 8), fails closed.
+	// section 8), fails closed. A store that may have lost marks, because it was
+	// started anew or another one took its place, fails with [ErrMarksLost]
+	// until all that it may have lost would have expired.
 	Add(ctx context.Context, key string, ttl time.Duration) (added bool, err error)
 	// Delete forgets what is under key, value or mark. It is no error if there
 	// is nothing.
@@ -39,6 +41,9 @@ type Store interface {
 var (
 	// ErrFull is returned by a [Store] that has no room for one more mark.
 	ErrFull = errors.New("session: store is full")
+	// ErrMarksLost is returned by a [Store] that cannot tell whether something
+	// was marked before.
+	ErrMarksLost = errors.New("session: store may have lost marks")
 	// ErrStoreBusy is what happens to a call of a store while so many others
 	// hang that it is not made at all.
 	ErrStoreBusy = errors.New("session: too many calls of the store hang")
