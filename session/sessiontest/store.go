@@ -155,20 +155,20 @@ func testTakeOnce(t *testing.T, f Fleet) {
 
 const racers = 16
 
-// race calls f at the same time for both clients of the store, and returns how
-// many of the calls returned true.
-func race(f Fleet, call func(session.Store) bool) int {
+// race makes the same call of two clients, a and b, many times at once, and
+// returns how often it returned true.
+func race[T any](a, b T, call func(T) bool) int {
 	var winners atomic.Int64
 	var wg sync.WaitGroup
 	start := make(chan struct{})
 	for i := range racers {
-		s := f.A
+		client := a
 		if i%2 == 1 {
-			s = f.B
+			client = b
 		}
 		wg.Go(func() {
 			<-start
-			if call(s) {
+			if call(client) {
 				winners.Add(1)
 			}
 		})
@@ -182,7 +182,7 @@ func testTakeOnceRace(t *testing.T, f Fleet) {
 	for round := range 20 {
 		key := fmt.Sprint("k", round)
 		put(t, f.A, key, "v", long)
-		n := race(f, func(s session.Store) bool {
+		n := race(f.A, f.B, func(s session.Store) bool {
 			got, err := take(t, s, key)
 			if err != nil {
 				t.Errorf("TakeOnce: %v", err)
@@ -212,7 +212,7 @@ func testAdd(t *testing.T, f Fleet) {
 
 func testAddRace(t *testing.T, f Fleet) {
 	for round := range 20 {
-		if n := race(f, func(s session.Store) bool { return add(t, s, fmt.Sprint("k", round), long) }); n != 1 {
+		if n := race(f.A, f.B, func(s session.Store) bool { return add(t, s, fmt.Sprint("k", round), long) }); n != 1 {
 			t.Fatalf("%d callers added the mark", n)
 		}
 	}
@@ -225,7 +225,7 @@ func testAddExpiredRace(t *testing.T, f Fleet) {
 	}
 	f.Pass()
 	for round := range rounds {
-		if n := race(f, func(s session.Store) bool { return add(t, s, fmt.Sprint("k", round), long) }); n != 1 {
+		if n := race(f.A, f.B, func(s session.Store) bool { return add(t, s, fmt.Sprint("k", round), long) }); n != 1 {
 			t.Fatalf("%d callers added the mark after it expired", n)
 		}
 	}
@@ -279,7 +279,7 @@ func testContext(t *testing.T, f Fleet) {
 
 // testMixed has all methods run at once: under the race detector.
 func testMixed(t *testing.T, f Fleet) {
-	race(f, func(s session.Store) bool {
+	race(f.A, f.B, func(s session.Store) bool {
 		for i := range 50 {
 			key := fmt.Sprint(i % 7)
 			err := s.Put(t.Context(), key, []byte("v"), long)
