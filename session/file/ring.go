@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,9 +13,14 @@ import (
 	"path/filepath"
 )
 
-// maxSize is far more than any ring's keys need, so that a wrong path does not
-// fill the memory.
-const maxSize = 64 << 10
+const (
+	// ringNonceLen is how many random bytes a file begins with, so that no
+	// version comes back with the same keys.
+	ringNonceLen = 16
+	// maxSize is far more than any ring's keys need, so that a wrong path does
+	// not fill the memory.
+	maxSize = ringNonceLen + 64<<10
+)
 
 // Ring keeps the keys of rings in a file. It implements [session.RingSource].
 //
@@ -37,7 +43,7 @@ func NewRing(path string) *Ring { return &Ring{path: path} }
 // String returns "file:" and the path.
 func (r *Ring) String() string { return "file:" + r.path }
 
-// Load implements [session.RingSource]. The version is a hash of the content.
+// Load implements [session.RingSource]. The version is a hash of the file.
 func (r *Ring) Load(ctx context.Context) (b []byte, version string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
@@ -48,10 +54,10 @@ func (r *Ring) Load(ctx context.Context) (b []byte, version string, err error) {
 		return nil, "", nil
 	case err != nil:
 		return nil, "", err
-	case len(b) == 0:
-		return nil, "", fmt.Errorf("session/file: %s is empty", r.path)
+	case len(b) <= ringNonceLen:
+		return nil, "", fmt.Errorf("session/file: %s is too short", r.path)
 	}
-	return b, versionOf(b), nil
+	return b[ringNonceLen:], versionOf(b), nil
 }
 
 // Replace implements [session.RingSource]. It fails if the lock is not free
@@ -66,10 +72,13 @@ func (r *Ring) Replace(ctx context.Context, old string, b []byte) (version strin
 	if err != nil || current != old {
 		return "", false, err
 	}
-	if err := r.write(b); err != nil {
+	content := make([]byte, ringNonceLen, ringNonceLen+len(b))
+	_, _ = rand.Read(content) // never fails
+	content = append(content, b...)
+	if err := r.write(content); err != nil {
 		return "", false, err
 	}
-	return versionOf(b), true, nil
+	return versionOf(content), true, nil
 }
 
 // write replaces the file. The lock is held: what has the temporary name is of

@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/session"
+	"github.com/go-handoff/tls/session/sessiontest"
 )
 
 var kek = [32]byte{1, 2, 3}
@@ -41,6 +42,13 @@ func swap(t *testing.T, r *Ring, old string, b []byte) string {
 		t.Fatalf("Replace: %v, %v", ok, err)
 	}
 	return version
+}
+
+func TestRingSource(t *testing.T) {
+	sessiontest.TestRingSource(t, func(t *testing.T) sessiontest.RingSources {
+		path := filepath.Join(t.TempDir(), "tickets")
+		return sessiontest.RingSources{A: NewRing(path), B: NewRing(path)}
+	})
 }
 
 func TestReplace(t *testing.T) {
