@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/go-handoff/tls/interop/debian"
 )
 
 // emulatedKernel is the file of a kernel that QEMU boots.
@@ -15,19 +17,19 @@ const emulatedKernel = "vmlinuz"
 
 // fetchEmulated makes an image of Debian's own kernel for virtual machines.
 // The package that is always the newest names the one that it stands for.
-func fetchEmulated(ctx context.Context, a *archive, work, made string) error {
-	needs, err := a.depends(ctx, "linux-image-cloud-amd64")
+func fetchEmulated(ctx context.Context, a *debian.Archive, work, made string) error {
+	needs, err := a.Depends(ctx, "linux-image-cloud-amd64")
 	if err != nil {
 		return err
 	}
 	const prefix = "linux-image-"
 	i := slices.IndexFunc(needs, func(name string) bool { return strings.HasPrefix(name, prefix) })
 	if i < 0 {
-		return fmt.Errorf("linux-image-cloud-amd64 of %s depends on %q, which is no kernel", a.suite, needs)
+		return fmt.Errorf("linux-image-cloud-amd64 depends on %q, which is no kernel", needs)
 	}
 	release := strings.TrimPrefix(needs[i], prefix)
 	root := filepath.Join(work, "root")
-	if err := a.unpack(ctx, root, "linux-binary-"+release, "linux-modules-"+release); err != nil {
+	if err := a.Unpack(ctx, root, "linux-binary-"+release, "linux-modules-"+release); err != nil {
 		return err
 	}
 	unpacked := filepath.Join(root, "usr", "lib", "modules", release)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/go-handoff/tls/interop/debian"
 )
 
 // kernel is one that the lab can boot.
@@ -91,7 +93,7 @@ func (k kernel) fetch(ctx context.Context, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	a, err := openArchive(ctx, k.suite, filepath.Join(work, "apt"))
+	a, err := debian.Open(ctx, k.suite, filepath.Join(work, "apt"))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+
+	"github.com/go-handoff/tls/interop/debian"
 )
 
 // The files of a user mode kernel. It is a program, and its suite's C library
@@ -21,9 +23,9 @@ const (
 )
 
 // fetchUserMode makes an image of Debian's package user-mode-linux.
-func fetchUserMode(ctx context.Context, a *archive, work, made string) error {
+func fetchUserMode(ctx context.Context, a *debian.Archive, work, made string) error {
 	root := filepath.Join(work, "root")
-	if err := a.unpack(ctx, root, "user-mode-linux", "libc6"); err != nil {
+	if err := a.Unpack(ctx, root, "user-mode-linux", "libc6"); err != nil {
 		return err
 	}
 	for _, name := range []string{umlLoader, umlLibc} {

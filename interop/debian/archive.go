@@ -1,4 +1,9 @@
-package main
+// Package debian fetches packages of any release of Debian, beside the system's
+// own and without installing them, and runs their programs. It needs apt, dpkg
+// and the keys of Debian's archive, so a Debian system, and no privileges.
+//
+// The packages are those for amd64.
+package debian
 
 import (
 	"bytes"
@@ -12,9 +17,9 @@ import (
 	"strings"
 )
 
-// archive fetches packages of one suite of Debian with a configuration of apt
-// that is its own, so that nothing of the system's changes.
-type archive struct {
+// Archive fetches packages of one suite of Debian, such as "trixie", with a
+// configuration of apt that is its own, so that nothing of the system's changes.
+type Archive struct {
 	suite string
 	dir   string // for everything
 }
@@ -22,9 +27,9 @@ type archive struct {
 // Where Debian's packages come from if the system has no source of them.
 const defaultMirror = "http://deb.debian.org/debian/"
 
-// openArchive downloads the suite's index.
-func openArchive(ctx context.Context, suite, dir string) (*archive, error) {
-	a := &archive{suite, dir}
+// Open downloads the suite's index. Everything is kept in dir, which it makes.
+func Open(ctx context.Context, suite, dir string) (*Archive, error) {
+	a := &Archive{suite, dir}
 	keys, err := debianKeys()
 	if err != nil {
 		return nil, err
@@ -59,6 +64,7 @@ Dir::Etc::SourceList "%[1]s/sources.list";
 Dir::Etc::SourceParts "/dev/null";
 APT::Sandbox::User "root";
 APT::Architecture "amd64";
+Debug::NoLocking "true";
 Acquire::Languages "none";
 Acquire::Retries "2";
 Acquire::http::Timeout "20";
@@ -77,7 +83,7 @@ func debianKeys() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("there are no keys of Debian's archive in /usr/share/keyrings: the lab runs on Debian, with the package debian-archive-keyring")
+	return "", errors.New("there are no keys of Debian's archive in /usr/share/keyrings: it takes a Debian system with the package debian-archive-keyring")
 }
 
 // mirror returns the address that the system itself has Debian's packages from.
@@ -105,7 +111,7 @@ func mainMirror(targets string) string {
 }
 
 // apt runs a command of apt's and returns what it prints.
-func (a *archive) apt(ctx context.Context, name string, args ...string) (string, error) {
+func (a *Archive) apt(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, append([]string{"-c", filepath.Join(a.dir, "apt.conf")}, args...)...)
 	cmd.Dir = filepath.Join(a.dir, "debs")
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
@@ -127,8 +133,8 @@ func firstError(stderr string, err error) string {
 	return err.Error()
 }
 
-// depends returns the names of the packages that one needs.
-func (a *archive) depends(ctx context.Context, name string) ([]string, error) {
+// Depends returns the names of the packages that one needs.
+func (a *Archive) Depends(ctx context.Context, name string) ([]string, error) {
 	out, err := a.apt(ctx, "apt-cache", "depends", "--important", name)
 	if err != nil {
 		return nil, err
@@ -142,8 +148,8 @@ func (a *archive) depends(ctx context.Context, name string) ([]string, error) {
 	return names, nil
 }
 
-// unpack downloads the packages' newest versions and unpacks them into dir.
-func (a *archive) unpack(ctx context.Context, dir string, packages ...string) error {
+// Unpack downloads the packages' newest versions and unpacks them into dir.
+func (a *Archive) Unpack(ctx context.Context, dir string, packages ...string) error {
 	if _, err := a.apt(ctx, "apt-get", append([]string{"-q", "download"}, packages...)...); err != nil {
 		return err
 	}
@@ -152,9 +158,35 @@ func (a *archive) unpack(ctx context.Context, dir string, packages ...string) er
 		if err != nil || len(found) != 1 {
 			return fmt.Errorf("package %s of %s was downloaded as %q", p, a.suite, found)
 		}
-		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", found[0], dir).CombinedOutput(); err != nil {
-			return fmt.Errorf("dpkg-deb -x %s: %w %s", found[0], err, out)
+		if err := unpack(ctx, found[0], dir); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// unpackAll unpacks packages and all that they need, directly or not, from an
+// archive that nothing was fetched from before.
+func (a *Archive) unpackAll(ctx context.Context, dir string, packages ...string) error {
+	args := []string{"-q", "--yes", "--no-install-recommends", "--download-only", "install"}
+	if _, err := a.apt(ctx, "apt-get", append(args, packages...)...); err != nil {
+		return err
+	}
+	found, err := filepath.Glob(filepath.Join(a.dir, "cache", "archives", "*.deb"))
+	if err != nil || len(found) < len(packages) {
+		return fmt.Errorf("packages %q of %s were downloaded as %q", packages, a.suite, found)
+	}
+	for _, deb := range found {
+		if err := unpack(ctx, deb, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unpack(ctx context.Context, deb, dir string) error {
+	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("dpkg-deb -x %s: %w %s", deb, err, out)
 	}
 	return nil
 }
