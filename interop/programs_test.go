@@ -47,8 +47,8 @@ var programs = []program{
 	{
 		path: "github.com/emersion/go-imap", version: "v1.2.1", // IMAP with STARTTLS
 		sum:      "h1:+s9ZjMEjOB8NzZMVTM3cCenz2JrQIGGo5j1df19WjTA=",
-		packages: []string{"./client", "./server"},
-		tls:      []string{"TestClient_StartTLS", "TestStartTLS", "TestStartTLS_AlreadyEnabled"},
+		packages: []string{"./server"},      // the client's tests hang now and then, those without TLS too
+		tls:      []string{"TestStartTLS", "TestStartTLS_AlreadyEnabled"},
 	},
 	{
 		path: "github.com/wneessen/go-mail", version: "v0.8.1", // a mail client, and its server for tests
@@ -94,9 +94,9 @@ func testProgram(t *testing.T, p *program) {
 const maxRetries = 3
 
 // retryNamed runs the named tests that did not pass, or did not run, once more,
-// each alone. go-imap's StartTLS test was seen to hang with crypto/tls, and a
-// test that hangs takes along what comes after it: that says nothing about
-// either stack. What is wrong with one of them fails again.
+// each alone. A test that hangs takes along what comes after it, and some were
+// seen to hang with crypto/tls: that says nothing about either stack. What is
+// wrong with one of them fails again.
 func (c *checkout) retryNamed(t *testing.T, p *program, r results) {
 	t.Helper()
 	retries := 0
