@@ -92,7 +92,16 @@ var testKeys = sync.OnceValue(func() map[string]crypto.Signer {
 	return keys
 })
 
-func testCert(kind string) Certificate { return newAuthority().issue(testKeys()[kind], testName) }
+// testCert returns the same certificate each time: sessions are bound to it.
+func testCert(kind string) Certificate { return testCerts()[kind] }
+
+var testCerts = sync.OnceValue(func() map[string]Certificate {
+	certs := make(map[string]Certificate)
+	for kind, key := range testKeys() {
+		certs[kind] = newAuthority().issue(key, testName)
+	}
+	return certs
+})
 
 // Configs that fit each other, for this package and for crypto/tls.
 func serverConfig(kind string) *Config { return &Config{Certificates: []Certificate{testCert(kind)}} }

@@ -165,6 +165,10 @@ func TestServerSessionsNotResumed(t *testing.T) {
 		{name: "nothing changed", want: true},
 		{name: "other protocol", client: func(c *Config) { c.NextProtos = []string{"other"} }, server: func(c *Config) { c.NextProtos = []string{"other"} }},
 		{name: "other name", client: func(c *Config) { c.ServerName = "second.example" }},
+		{name: "other certificate", server: func(c *Config) { c.Certificates = []Certificate{testCert("RSA")} }},
+		{name: "renewed certificate", server: func(c *Config) {
+			c.Certificates = []Certificate{newAuthority().issue(testKeys()["P256"], testName)}
+		}},
 		{name: "wants a certificate now", server: func(c *Config) { c.ClientAuth = RequireAnyClientCert },
 			client: func(c *Config) { c.Certificates = []Certificate{testCert("P256")} }},
 		{name: "expired", server: func(c *Config) { c.Time = func() time.Time { return time.Now().Add(8 * 24 * time.Hour) } }},

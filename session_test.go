@@ -283,6 +283,75 @@ func TestSessionsNotResumed(t *testing.T) {
 	}
 }
 
+// TestTicketBinding changes what a server's ticket is bound to: a full
+// handshake, without an error. The certificate is asked for once in any case.
+func TestTicketBinding(t *testing.T) {
+	protos := func(p ...string) func(*Config) { return func(c *Config) { c.NextProtos = p } }
+	tests := []struct {
+		name           string
+		client, server func(*Config)
+		want           bool
+	}{
+		{"nothing", nil, nil, true},
+		{"name", func(c *Config) { c.ServerName, c.InsecureSkipVerify = "second.example", true }, nil, false},
+		{"protocol", protos("b"), nil, false},
+		{"no protocol", protos(), nil, false},
+		{"server's choice of protocol", nil, protos("b", "a"), false},
+		{"certificate", nil, func(c *Config) { c.Certificates = []Certificate{testCert("RSA")} }, false},
+		{"renewed certificate", nil, func(c *Config) {
+			c.Certificates = []Certificate{newAuthority().issue(testKeys()["P256"], testName)}
+		}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			forEachVersion(t, func(t *testing.T, v uint16) {
+				client, server := clientConfig(), serverConfig("P256")
+				client.ClientSessionCache, client.MaxVersion = new(replayCache), v
+				client.NextProtos, server.NextProtos = []string{"a", "b"}, []string{"a", "b"}
+				server.keyRing()
+				resumes(t, client, server)
+				if !resumes(t, client, server) {
+					t.Fatal("not resumed with all as it was")
+				}
+				client, server = client.Clone(), server.Clone()
+				for change, cfg := range map[*func(*Config)]*Config{&test.client: client, &test.server: server} {
+					if *change != nil {
+						(*change)(cfg)
+					}
+				}
+				asked, certs := 0, server.Certificates
+				server.Certificates = nil
+				server.GetCertificate = func(*ClientHelloInfo) (*Certificate, error) {
+					asked++
+					return &certs[0], nil
+				}
+				if got := resumes(t, client, server); got != test.want || asked != 1 {
+					t.Errorf("resumed %v, certificate asked for %d times", got, asked)
+				}
+			})
+		})
+	}
+}
+
+// TestResumedTicketBinding resumes with a ticket that a resumed connection got:
+// it is bound as the first one was.
+func TestResumedTicketBinding(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		client, server := cachingClient(), serverConfig("P256")
+		client.MaxVersion = v
+		for i := range 3 {
+			if got := resumes(t, client, server); got != (i > 0) {
+				t.Errorf("connection %d: resumed %v", i, got)
+			}
+		}
+		server = server.Clone()
+		server.Certificates = []Certificate{testCert("RSA")}
+		if resumes(t, client, server) {
+			t.Error("resumed with another certificate")
+		}
+	})
+}
+
 // TestUnverifiedSession checks that a session from a connection that verified
 // nothing is of no use to one that does.
 func TestUnverifiedSession(t *testing.T) {

@@ -185,7 +185,7 @@ func (t tickets) Seal(ctx context.Context, conn *handshake.State, s *session.Sta
 func (t tickets) Open(ctx context.Context, conn *handshake.State, ticket []byte) (*session.State, error) {
 	switch {
 	case t.stateful != nil:
-		return t.openStateful(ctx, conn, ticket), nil
+		return t.stateful.Open(ctx, conn.Version, ticket), nil
 	case t.cfg.UnwrapSession == nil:
 		return t.keys.Open(ticket)
 	}
@@ -195,17 +195,6 @@ func (t tickets) Open(ctx context.Context, conn *handshake.State, ticket []byte)
 	}
 	s, err := ss.copy()
 	return s, fromCallback(err)
-}
-
-// openStateful returns the session of a handle, or nil. The engine lets a client
-// resume a session with another protocol; a handle is for its own only.
-func (t tickets) openStateful(ctx context.Context, conn *handshake.State, handle []byte) *session.State {
-	s := t.stateful.Open(ctx, conn.Version, handle)
-	if s != nil && s.ALPN != conn.ALPN {
-		s.Wipe()
-		return nil
-	}
-	return s
 }
 
 // SessionIDs returns the cache of TLS 1.2 session IDs, or nil.

@@ -107,8 +107,7 @@ func (s *serverHandshake) findSession12() error {
 // session. One without extended_master_secret is never resumed (RFC 7627,
 // section 5.3).
 func (s *serverHandshake) resumable12(state *session.State) bool {
-	if state.Version != versionTLS12 || state.Expired(s.cfg.Time()) || state.ServerName != s.neg.ServerName ||
-		!state.ExtendedMasterSecret {
+	if state.Version != versionTLS12 || state.Expired(s.cfg.Time()) || !state.ExtendedMasterSecret || !s.belongs(state) {
 		return false
 	}
 	s.neg.Suite = s.suiteWith(func(suite *keyschedule.Suite) bool { return suite.ID == state.CipherSuite })
@@ -118,6 +117,7 @@ func (s *serverHandshake) resumable12(state *session.State) bool {
 // resume12 queues the short flight.
 func (s *serverHandshake) resume12() (waitState, error) {
 	s.neg.Resumed = true
+	s.cert = nil // it was asked for only to compare it
 	s.neg.Group = NamedGroup(s.session.Group)
 	s.sessionID = s.hello.sessionID
 	s.transcript.Start(s.neg.Suite.Hash)

@@ -196,9 +196,7 @@ func (s *serverHandshake) lookup(identity []byte) (*offeredPSK, error) {
 		return nil, nil
 	}
 	defer state.Secret.Wipe()
-	// The name is compared although RFC 9846 leaves that to the client: behind
-	// another name there may be another policy on client certificates.
-	if state.Version != versionTLS13 || state.Expired(s.cfg.Time()) || state.ServerName != s.neg.ServerName {
+	if state.Version != versionTLS13 || state.Expired(s.cfg.Time()) || !s.belongs(state) {
 		return nil, nil
 	}
 	suite := keyschedule.SuiteByID(state.CipherSuite)

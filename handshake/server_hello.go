@@ -2,10 +2,12 @@ package handshake
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"slices"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/session"
 )
 
 // serverHandshake is what a server needs until the handshake ends.
@@ -18,8 +20,9 @@ type serverHandshake struct {
 	schedule serverSchedule13
 	server12State
 
-	cert *Certificate
-	peer peerVerified
+	cert    *Certificate
+	certErr error // why there is none
+	peer    peerVerified
 }
 
 func (s *serverHandshake) wipe() {
@@ -108,20 +111,59 @@ func (s *serverHandshake) checkFallback(version uint16) error {
 	return nil
 }
 
-// selectCertificate asks the caller for a certificate.
+// selectCertificate asks the caller for a certificate, once.
 func (s *serverHandshake) selectCertificate() error {
+	if s.cert == nil && s.certErr == nil {
+		s.cert, s.certErr = s.askCertificate()
+	}
+	return s.certErr
+}
+
+func (s *serverHandshake) askCertificate() (*Certificate, error) {
 	if s.cfg.GetCertificate == nil {
-		return alert.Errorf(alert.InternalError, "no certificate is configured")
+		return nil, alert.Errorf(alert.InternalError, "no certificate is configured")
 	}
 	cert, err := s.cfg.GetCertificate(s.ctx, s.info)
 	if err != nil {
-		return alert.Wrap(alert.InternalError, err)
+		return nil, alert.Wrap(alert.InternalError, err)
 	}
 	if cert == nil || len(cert.Chain) == 0 {
-		return alert.Errorf(alert.UnrecognizedName, "no certificate for %q", s.hello.serverName)
+		return nil, alert.Errorf(alert.UnrecognizedName, "no certificate for %q", s.hello.serverName)
 	}
-	s.cert = cert
-	return nil
+	return cert, nil
+}
+
+// belongs reports whether a session is bound to what this connection has: the
+// name, the protocol and the certificate that a full handshake would show. RFC
+// 9846 leaves the name to the client and lets the protocol change; but behind
+// another one there may be another policy, and who replaces a certificate may
+// do so because its key is no longer to be trusted.
+func (s *serverHandshake) belongs(state *session.State) bool {
+	if state.ServerName != s.neg.ServerName || state.ALPN != s.neg.ALPN {
+		return false
+	}
+	if state.LeafHash == nil {
+		return true // there was none: a pre-shared key authenticated us
+	}
+	return s.selectCertificate() == nil && bytes.Equal(state.LeafHash, leafHash(s.cert))
+}
+
+// newSession returns a session of this connection, without its secret and
+// ticket. One that continues another stays bound as that was.
+func (s *serverHandshake) newSession() *session.State {
+	state := s.Engine.newSession()
+	switch {
+	case s.neg.LocalCertificate != nil:
+		state.LeafHash = leafHash(s.neg.LocalCertificate)
+	case s.schedule.psk != nil && s.schedule.psk.session != nil:
+		state.LeafHash = s.schedule.psk.session.LeafHash
+	}
+	return state
+}
+
+func leafHash(c *Certificate) []byte {
+	sum := sha256.Sum256(c.Chain[0])
+	return sum[:]
 }
 
 // serverRandom makes ServerHello.random, with the sentinel that tells a client

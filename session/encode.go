@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -23,6 +24,7 @@ import (
 //	opaque secret<32..48>;
 //	opaque server_name<0..2^16-1>;
 //	opaque alpn<0..2^8-1>;
+//	opaque leaf_hash<0..32>;        0 or 32 bytes
 //	uint16 signature_scheme;
 //	uint16 group;
 //	Bytes24 peer_chain<0..2^24-1>;  opaque Bytes24<0..2^24-1>
@@ -34,7 +36,7 @@ import (
 //	uint32 age_add;
 //	uint32 max_early_data;
 //	Bytes24 extra<0..2^24-1>;
-const stateFormat uint16 = 1
+const stateFormat uint16 = 2
 
 const (
 	flagExtendedMasterSecret = 1 << iota
@@ -95,6 +97,7 @@ func (s *State) append(b []byte) ([]byte, error) {
 	b = wire.AppendVec8(b, s.Secret.Bytes())
 	b = wire.AppendVec16(b, []byte(s.ServerName))
 	b = wire.AppendVec8(b, []byte(s.ALPN))
+	b = wire.AppendVec8(b, s.LeafHash)
 	b = binary.BigEndian.AppendUint16(b, s.SignatureScheme)
 	b = binary.BigEndian.AppendUint16(b, s.Group)
 	b = appendList(b, s.PeerChain)
@@ -111,7 +114,7 @@ func (s *State) append(b []byte) ([]byte, error) {
 // sizeHint is at least the length of the encoding, so that appending does not
 // leave half-written copies of the secret behind in grown buffers.
 func (s *State) sizeHint() int {
-	return fixedSize + len(s.ServerName) + len(s.ALPN) + len(s.OCSPStaple) + len(s.Ticket) + len(s.SessionID) +
+	return fixedSize + len(s.ServerName) + len(s.ALPN) + len(s.LeafHash) + len(s.OCSPStaple) + len(s.Ticket) + len(s.SessionID) +
 		listSize(s.PeerChain) + listSize(s.SCTs) + listSize(s.Extra)
 }
 
@@ -123,6 +126,7 @@ func (s *State) readConnection(r *wire.Reader) {
 	s.Secret = keyschedule.NewSecret(r.Vec8(0, keyschedule.MaxSecretLen))
 	s.ServerName = string(r.Vec16(0, max16))
 	s.ALPN = string(r.Vec8(0, max8))
+	s.LeafHash = own(r.Vec8(0, max8))
 	s.SignatureScheme = r.U16()
 	s.Group = r.U16()
 }
@@ -171,6 +175,8 @@ func (s *State) check() error {
 		return fmt.Errorf("session with a secret of %d bytes", s.Secret.Len())
 	case len(s.ServerName) > max16, len(s.ALPN) > max8, len(s.OCSPStaple) > max24, len(s.Ticket) > max16, len(s.SessionID) > maxSessionID:
 		return fmt.Errorf("session with a field that is too long")
+	case s.LeafHash != nil && len(s.LeafHash) != sha256.Size:
+		return fmt.Errorf("session with a certificate's hash of %d bytes", len(s.LeafHash))
 	case s.Lifetime < 0 || s.Lifetime/time.Second > 1<<32-1:
 		return fmt.Errorf("session with a lifetime of %v", s.Lifetime)
 	case !listFits(s.PeerChain), !listFits(s.SCTs), !listFits(s.Extra):

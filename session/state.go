@@ -41,6 +41,9 @@ type State struct {
 
 	ServerName string
 	ALPN       string
+	// LeafHash is the SHA-256 of the certificate that a server showed, nil if it
+	// showed none. The session is good only while it would show the same one.
+	LeafHash []byte
 	// SignatureScheme and Group are those of the full handshake.
 	SignatureScheme uint16
 	Group           uint16
@@ -98,6 +101,7 @@ func (s *State) Expired(now time.Time) bool {
 // leaves the other alone.
 func (s *State) Clone() *State {
 	c := *s
+	c.LeafHash = bytes.Clone(s.LeafHash)
 	c.PeerChain = cloneList(s.PeerChain)
 	c.OCSPStaple = bytes.Clone(s.OCSPStaple)
 	c.SCTs = cloneList(s.SCTs)
