@@ -19,7 +19,8 @@ type connectCmd struct {
 	Addr       address  `arg:"" name:"host:port" help:"The server. The port is 443 if there is none."`
 	ServerName string   `name:"servername" placeholder:"NAME" help:"Ask for, and verify, this name instead of HOST."`
 	ALPN       []string `name:"alpn" placeholder:"PROTO,..." help:"Offer these application protocols, such as h2,http/1.1."`
-	Resume     bool     `aliases:"reconnect" help:"Connect twice, the second time with the session of the first. Data goes over the second connection."`
+	Resume     bool     `xor:"again" help:"Connect twice, the second time with the session of the first. Data goes over the second connection."`
+	Reconnect  int      `xor:"again" placeholder:"N" help:"Connect again so many times, each with the session of the one before. Data goes over the last connection."`
 	Brief      bool     `help:"Do not print the certificate chain."`
 	clientFlags
 }
@@ -34,7 +35,15 @@ Examples:
 
   printf 'HEAD / HTTP/1.0\r\n\r\n' | handoff connect localhost:8443 --cacert cert.pem --brief
 
-  handoff connect example.com --alpn h2,http/1.1 --max 1.2 --resume </dev/null`
+  handoff connect example.com --alpn h2,http/1.1 --max 1.2 --reconnect 3 </dev/null`
+}
+
+// Validate refuses flags that make no sense. It is called by the parser.
+func (c *connectCmd) Validate() error {
+	if c.Reconnect < 0 {
+		return fmt.Errorf("--reconnect %d is no number of connections", c.Reconnect)
+	}
+	return c.versionFlags.Validate()
 }
 
 // address is HOST or HOST:PORT.
@@ -73,7 +82,10 @@ func (c *connectCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	config.ServerName, config.NextProtos = c.ServerName, c.ALPN
-	if c.Resume {
+	if c.again() > 0 {
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	for range c.again() {
 		if err := c.obtainSession(ctx, p, config); err != nil {
 			return err
 		}
@@ -83,6 +95,14 @@ func (c *connectCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	return p.pipe(ctx, d)
+}
+
+// again is how often to connect again.
+func (c *connectCmd) again() int {
+	if c.Resume {
+		return 1
+	}
+	return c.Reconnect
 }
 
 // connect connects and prints what came of it.
@@ -173,8 +193,8 @@ type sessionCache struct {
 	store  context.CancelFunc
 }
 
-func newSessionCache() *sessionCache {
-	c := &sessionCache{ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+func newSessionCache(cache tls.ClientSessionCache) *sessionCache {
+	c := &sessionCache{ClientSessionCache: cache}
 	c.stored, c.store = context.WithCancel(context.Background())
 	return c
 }
@@ -187,10 +207,10 @@ func (c *sessionCache) Put(key string, cs *tls.ClientSessionState) {
 	}
 }
 
-// obtainSession makes the first of two connections and leaves its session in
-// the config.
+// obtainSession connects and leaves the session in the config's cache.
 func (c *connectCmd) obtainSession(ctx context.Context, p *process, config *tls.Config) error {
-	cache := newSessionCache()
+	cache := newSessionCache(config.ClientSessionCache)
+	config = config.Clone()
 	config.ClientSessionCache = cache
 	d, err := c.connect(ctx, p, config)
 	if err != nil {

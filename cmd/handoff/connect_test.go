@@ -83,7 +83,7 @@ func TestConnectResume(t *testing.T) {
 		said          string
 	}{
 		{"1.3", "--resume", nil, "yes", "received a session; connecting again"},
-		{"1.2", "--reconnect", nil, "yes", "received a session; connecting again"},
+		{"1.2", "--reconnect=1", nil, "yes", "received a session; connecting again"},
 		{"1.2", "--resume", []string{"-no_ticket"}, "yes", "received a session; connecting again"}, // by session ID
 		{"1.2", "--resume", []string{"-no_ticket", "-no_cache"}, "no", "received no session; connecting again"},
 	} {

@@ -8,6 +8,7 @@
 //	handoff connect HOST:PORT  show what a server negotiates, then pipe data
 //	handoff demo               serve and fetch a file in one process
 //	handoff handover           replace a server under an open download
+//	handoff tickets WHERE      show or rotate the ticket keys that servers share
 //	handoff probe              show what this kernel can do with TLS
 //
 // Data goes to standard output and everything else to standard error. An error

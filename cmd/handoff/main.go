@@ -22,6 +22,7 @@ type cli struct {
 	Connect     connectCmd       `cmd:"" help:"Show what a server negotiates, then pipe standard input and output."`
 	Demo        demoCmd          `cmd:"" help:"Serve and fetch a file in this process, and show what was negotiated."`
 	Handover    handoverCmd      `cmd:"" help:"Replace a server under an open download, and show that nothing is lost."`
+	Tickets     ticketsCmd       `cmd:"" help:"Show the ticket keys that servers share, or rotate them."`
 	Probe       probeCmd         `cmd:"" help:"Show what this kernel can do with TLS."`
 	Help        helpCmd          `cmd:"" help:"Print help on a command."`
 	Version     versionCmd       `cmd:"" help:"Print the version."`

@@ -48,6 +48,17 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"help", "fly"}, "unexpected argument fly"},
 		{[]string{"connect", "localhost", "--key", "key.pem"}, "--cert and --key must be used together"},
 		{[]string{"connect", "localhost", "--min", "1.3", "--max", "1.2"}, "--min 1.3 is above --max 1.2"},
+		{[]string{"connect", "localhost", "--reconnect=-1"}, "is no number of connections"},
+		{[]string{"connect", "localhost", "--reconnect", "2", "--resume"}, "can't be used together"},
+		{[]string{"serve", ".", "--tickets", "nowhere"}, `--tickets "nowhere" is none of`},
+		{[]string{"serve", ".", "--tickets", "file:"}, `--tickets "file:" is none of`},
+		{[]string{"serve", ".", "--tickets", "file:keys"}, "--tickets file:keys needs --tickets-key"},
+		{[]string{"serve", ".", "--tickets-key", "key"}, "give --tickets too"},
+		{[]string{"serve", ".", "--tickets-interval", "1s"}, "--tickets-interval 1s is less than"},
+		{[]string{"tickets"}, "which keys?"},
+		{[]string{"tickets", "memory"}, "which keys?"},
+		{[]string{"tickets", "file:keys"}, "file:keys needs --tickets-key"},
+		{[]string{"tickets", "file:keys", "--new-key", "key"}, "--new-key goes with nothing else"},
 		{[]string{"demo", "extra"}, "unexpected argument extra"},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
@@ -104,7 +115,7 @@ func TestHelp(t *testing.T) {
 	if asked := handoff(t, nil, "help"); asked != all {
 		t.Errorf("help is not --help: %+v", asked)
 	}
-	for _, name := range []string{"serve", "get", "connect", "demo", "handover", "probe"} {
+	for _, name := range []string{"serve", "get", "connect", "demo", "handover", "tickets", "probe"} {
 		if !strings.Contains(all.stdout, "\n  "+name+" ") {
 			t.Errorf("%s is not in the list:\n%s", name, all.stdout)
 		}

@@ -27,6 +27,7 @@ type serveCmd struct {
 	versionFlags
 	httpFlags
 	kernelFlags
+	ticketFlags
 	Handover string `placeholder:"SOCKET" help:"Take over from the server whose --handover names the same socket, if there is one, and later hand over to the next."`
 	Parts    bool   `hidden:"" help:"Print each part of a file that was sent from here, as JSON, on standard output."`
 	Status   *bool  `negatable:"" help:"Show a line of what runs where, on standard error; the default on a terminal."`
@@ -44,6 +45,8 @@ Where the kernel has TLS, it encrypts what is sent from the first large file on;
 Ctrl-C (SIGINT) and SIGTERM stop the server when the transfers in progress are done, or after 10 seconds; the exit status is 1 if that cut some off. A second signal stops it at once.
 
 With --handover, a server is replaced by starting the next one with the same SOCKET, a Unix socket in a directory that only its owner may enter (it is made if it is not there). The new server gets the listening socket, whose address is the old one's, and then the connections one by one: between two requests, or in the middle of a file, which it goes on to send. Clients notice nothing. The old server ends when all have moved; connections that do not come to a point where they can within 10 seconds are cut off. If the new server does not come up, the old one goes on. HTTP/1.1 is spoken. Give both the same --cert, as a throw-away certificate is another one each time.
+
+By default a server makes the keys of its session tickets itself, and forgets them when it ends. With --tickets, servers share them: a client that comes back resumes its session with any of them, and after a restart. They are sealed under --tickets-key, which all servers need; "handoff tickets" makes one, and shows the state of the ticket keys. A server that cannot reach them at the start makes its own until it can. Sessions are bound to the certificate, so give --cert too.
 
 Examples:
 
@@ -63,7 +66,7 @@ func (c *serveCmd) Validate() error {
 	if c.Handover != "" && c.HTTP2 {
 		return errors.New("--handover and --http2 can't be used together: connections that move speak HTTP/1.1")
 	}
-	return c.versionFlags.Validate()
+	return errors.Join(c.versionFlags.Validate(), c.ticketFlags.Validate())
 }
 
 // shutdownTimeout bounds how long transfers in progress are waited for.
@@ -83,6 +86,11 @@ func (c *serveCmd) Run(ctx context.Context, p *process) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	keys, err := c.use(ctx, config, p.stderr)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
 	handler := readOnly(http.FileServer(files))
 	if c.Handover != "" {
 		return c.runMovable(ctx, p, config, handler)
