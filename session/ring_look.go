@@ -19,7 +19,9 @@ const (
 	maxRetry   = time.Minute
 	// askPause is the least time between two looks that handshakes ask for.
 	askPause = time.Second
-	// lookTimeout bounds a look that nobody waits for.
+	// lookTimeout bounds a look that nobody waits for, as does a quarter of the
+	// interval: for as long as a source hangs, looks must end for the keys in use
+	// to stay in use.
 	lookTimeout = 5 * time.Second
 	// maxSwaps is how often a look may lose to other rings.
 	maxSwaps = 8
@@ -173,7 +175,7 @@ func (r *KeyRing) startLook() <-chan struct{} {
 	done, mine := r.begin()
 	if mine {
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+			ctx, cancel := context.WithTimeout(context.Background(), min(lookTimeout, r.interval()/4))
 			defer cancel()
 			r.end(done, r.look(ctx))
 		}()

@@ -692,3 +692,22 @@ func TestShares(t *testing.T) {
 		}
 	}
 }
+
+// TestSourceHangs: for as long as a source hangs, for longer than an interval too,
+// the keys in use seal and open.
+func TestSourceHangs(t *testing.T) {
+	source := new(brokenSource)
+	r := &KeyRing{Source: source, KEK: testKEK, Interval: 2 * time.Second}
+	refresh(t, r)
+	ticket := mustSeal(t, r, small13())
+	source.hangs.Store(true)
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		mustSeal(t, r, small13())
+		if !opens(t, r, ticket) {
+			t.Fatal("a ticket from before does not open")
+		}
+	}
+	if r.Status().Err == nil {
+		t.Error("the ring does not say so")
+	}
+}
