@@ -45,6 +45,8 @@ type Server struct {
 	exited  chan struct{}
 }
 
+var errEnded = errors.New("it ended")
+
 const (
 	// startAttempts is how often a server is started that finds its ports taken.
 	startAttempts = 5
@@ -60,16 +62,8 @@ func StartServer(t testing.TB, command ServerCommand) *Server {
 	path := lookCommand(t, command)
 	s := &Server{Dir: t.TempDir(), t: t, command: command, path: path}
 	t.Cleanup(s.Kill)
-	var err error
-	for range startAttempts {
-		s.ports = freePorts(t, max(command.Ports, 1))
-		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.ports[0]))
-		if err = s.start(); err == nil {
-			return s
-		}
-	}
-	t.Fatal(err)
-	return nil
+	s.startAt(func() []int { return freePorts(t, max(command.Ports, 1)) })
+	return s
 }
 
 // lookCommand finds the command, also where servers are that users do not call.
@@ -106,13 +100,23 @@ func (s *Server) Kill() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
+	s.startAt(func() []int { return s.ports })
+}
+
+// startAt starts the server on these ports, which somebody may just have taken.
+func (s *Server) startAt(ports func() []int) {
+	s.t.Helper()
 	var err error
 	for range startAttempts {
-		if err = s.start(); err == nil {
-			return
+		s.ports = ports()
+		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.ports[0]))
+		if err = s.start(); !errors.Is(err, errEnded) {
+			break
 		}
 	}
-	s.t.Fatal(err)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // start starts the server and waits until it is ready.
@@ -148,7 +152,7 @@ func (s *Server) awaitReady() error {
 		err := s.command.Ready(ctx, s.Addr)
 		select {
 		case <-s.exited:
-			return errors.New("it ended")
+			return errEnded
 		case <-time.After(readyPause):
 		}
 		if err == nil {
