@@ -164,12 +164,13 @@ func (c *clientHandshake) chooseSessionID(m *clientHello) error {
 
 // resumable returns the configured session if it can be offered for version.
 // Sessions without extended_master_secret are never resumed: they are what the
-// triple handshake attack needs (RFC 7627, section 5.3).
+// triple handshake attack needs (RFC 7627, section 5.3). What a cache of the
+// application gives may have lost its ticket.
 func (c *clientHandshake) resumable(version uint16) *session.State {
 	s := c.cfg.Session
 	if s == nil || s.Version != version || !c.cfg.allows(version) ||
 		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || c.cfg.PSKOnly ||
-		len(s.Ticket) > maxTicketLen || len(s.SessionID) > 32 {
+		len(s.Ticket) > maxTicketLen || len(s.SessionID) > 32 || !named(s) {
 		return nil
 	}
 	suite := keyschedule.SuiteByID(s.CipherSuite)
@@ -179,6 +180,11 @@ func (c *clientHandshake) resumable(version uint16) *session.State {
 		}
 	}
 	return nil
+}
+
+// named reports whether there is something to offer a session by.
+func named(s *session.State) bool {
+	return len(s.Ticket) > 0 || s.Version == versionTLS12 && len(s.SessionID) > 0
 }
 
 // offerKeyShares makes a share for the preferred group, and if that is a hybrid,

@@ -87,10 +87,10 @@ func (b bigTickets) Open(context.Context, *State, []byte) (*session.State, error
 func (b bigTickets) SessionIDs() SessionIDs                                       { return nil }
 
 // TestTicketLimit checks that no ticket is kept, or sent back, that would leave
-// a ClientHello no room.
+// a ClientHello no room, or that is empty, which TLS 1.3 does not allow.
 func TestTicketLimit(t *testing.T) {
 	for _, version := range bothVersions {
-		for size, kept := range map[int]bool{100: true, maxTicketLen: true, maxTicketLen + 1: false, 65400: false} {
+		for size, kept := range map[int]bool{0: false, 1: true, 100: true, maxTicketLen: true, maxTicketLen + 1: false, 65400: false} {
 			client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
 			client.MaxVersion, server.Tickets = version, bigTickets(size)
 			p := mustRun(t, client, server)
