@@ -47,7 +47,7 @@ var programs = []program{
 	{
 		path: "github.com/emersion/go-imap", version: "v1.2.1", // IMAP with STARTTLS
 		sum:      "h1:+s9ZjMEjOB8NzZMVTM3cCenz2JrQIGGo5j1df19WjTA=",
-		packages: []string{"./server"},      // the client's tests hang now and then, those without TLS too
+		packages: []string{"./server"}, // the client's tests hang now and then, those without TLS too
 		tls:      []string{"TestStartTLS", "TestStartTLS_AlreadyEnabled"},
 	},
 	{
