@@ -19,7 +19,7 @@ MODULES := $(shell find . -name go.mod -not -path '*/testdata/*' -exec dirname {
 
 # Commands that tests start, and the Debian packages that have them. The race
 # detector needs a C compiler, nothing else does.
-TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin redis-server:redis-server
+TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin redis-server:redis-server etcd:etcd-server
 
 # Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
 # times as long, so there are fewer.
