@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -18,10 +19,12 @@ const (
 	maxRing = 64 << 10
 	// versionLen is the length of what rand.Text returns.
 	versionLen = 26
+	headLen    = versionLen + sha256.Size
 )
 
 // Ring keeps the keys of rings in one key of Redis: a version, which is random,
-// and what is sealed. It implements [session.RingSource].
+// the SHA-256 of it and of what is sealed, and that. It implements
+// [session.RingSource].
 //
 // When Redis has lost the key, or has one from before, rings that run put back
 // what they have. So do they while two servers both think that they are the
@@ -52,17 +55,42 @@ func (r *Ring) String() string { return "redis:" + r.key }
 // Load implements [session.RingSource].
 func (r *Ring) Load(ctx context.Context) (b []byte, version string, err error) {
 	kept, err := call(ctx, r.calls, func(ctx context.Context) (string, error) {
-		return r.client.GetRange(ctx, r.key, 0, versionLen+maxRing).Result() // one byte more than there may be
+		return r.client.GetRange(ctx, r.key, 0, headLen+maxRing).Result() // one byte more than there may be
 	})
 	switch {
 	case err != nil:
 		return nil, "", err
 	case kept == "":
 		return nil, "", nil
-	case len(kept) < versionLen || len(kept) > versionLen+maxRing:
-		return nil, "", fmt.Errorf("session/redis: what is under %q is not the keys of a ring", r.key)
+	case len(kept) > headLen+maxRing:
+		return nil, "", fmt.Errorf("session/redis: what is under %q is longer than %d bytes", r.key, headLen+maxRing)
 	}
-	return []byte(kept[versionLen:]), kept[:versionLen], nil
+	b, version, ok := decode(kept)
+	if !ok {
+		return nil, "", fmt.Errorf("session/redis: what is under %q is damaged, or is not the keys of a ring", r.key)
+	}
+	return b, version, nil
+}
+
+// encode returns b as it is kept.
+func encode(b []byte, version string) string {
+	sum := checksum(b, version)
+	return version + string(sum[:]) + string(b)
+}
+
+func decode(kept string) (b []byte, version string, ok bool) {
+	if len(kept) < headLen {
+		return nil, "", false
+	}
+	b, version = []byte(kept[headLen:]), kept[:versionLen]
+	sum := checksum(b, version)
+	return b, version, kept[versionLen:headLen] == string(sum[:])
+}
+
+// checksum makes damage visible to rings that know the version already. Against
+// an attacker what is kept is sealed.
+func checksum(b []byte, version string) [sha256.Size]byte {
+	return sha256.Sum256(append([]byte(version), b...))
 }
 
 // Replace implements [session.RingSource].
@@ -71,7 +99,7 @@ func (r *Ring) Replace(ctx context.Context, old string, b []byte) (version strin
 		return "", false, fmt.Errorf("session/redis: keys of a ring of %d bytes are too large", len(b))
 	}
 	version = rand.Text()
-	kept := string(b) // the call may go on when the caller has b back
+	kept := encode(b, version)
 	ok, err = call(ctx, r.calls, func(ctx context.Context) (bool, error) {
 		return replaceScript.Run(ctx, r.client, []string{r.key}, old, version, kept, milliseconds(r.ttl())).Bool()
 	})

@@ -58,7 +58,7 @@ end
 return added and 1 or 0
 `)
 
-	// replaceScript replaces a ring's keys, which come after their version. ARGV:
+	// replaceScript replaces a ring's keys, which begin with their version. ARGV:
 	// the old version, the new one, the keys, their time to live in
 	// milliseconds. A call that finds the new version is a repeated one, whose
 	// first answer was lost.
@@ -70,7 +70,7 @@ end
 if version ~= ARGV[1] then
 	return 0
 end
-redis.call('SET', KEYS[1], ARGV[2] .. ARGV[3], 'PX', ARGV[4])
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 return 1
 `)
 )
