@@ -26,7 +26,8 @@ type guard = redact.Value
 // Config says how clients and servers shall behave. It has all fields of
 // crypto/tls's Config, with the same meaning unless said otherwise, and some
 // more at the end. After it was used for a connection it must not change; it
-// may be used for any number of them.
+// may be used for any number of them. An error of a callback ends the
+// handshake; if it is an [AlertError], that is what the peer is sent.
 type Config struct {
 	guard
 
@@ -166,6 +167,10 @@ type Config struct {
 	// ExternalPSKOnly refuses peers that would authenticate by certificate.
 	ExternalPSKOnly bool
 
+	// SignatureSchemes are what is accepted from peers, in order of preference
+	// (RFC 9846, section 4.3.3); nil means all that are implemented, but SHA-1.
+	// What this side signs with says Certificate.SupportedSignatureAlgorithms.
+	SignatureSchemes []SignatureScheme
 	// CompressCertificates offers and uses compressed certificates (RFC 8879).
 	CompressCertificates bool
 	// RecordPadding says how much padding to add to a TLS 1.3 record with so
@@ -242,6 +247,7 @@ func (c *Config) Clone() *Config {
 		ExternalPSKs:                        c.ExternalPSKs,
 		GetExternalPSK:                      c.GetExternalPSK,
 		ExternalPSKOnly:                     c.ExternalPSKOnly,
+		SignatureSchemes:                    c.SignatureSchemes,
 		CompressCertificates:                c.CompressCertificates,
 		RecordPadding:                       c.RecordPadding,
 		Provider:                            c.Provider,

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/session"
@@ -692,4 +694,91 @@ func TestLoadX509KeyPair(t *testing.T) {
 	if err != nil || !bytes.Equal(got.Certificate[0], cert.Certificate[0]) {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestCallbackAlert: a callback's AlertError is what the peer is sent; one that
+// it wraps may be of another connection.
+func TestCallbackAlert(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want alert.Description
+	}{
+		{AlertError(alert.UnknownCA), alert.UnknownCA},
+		{fmt.Errorf("wrapped: %w", AlertError(alert.UnknownCA)), alert.BadCertificate},
+	} {
+		client := clientConfig()
+		client.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { return test.err }
+		c, s := pair(t, sockets, client, serverConfig("P256"))
+		clientErr, serverErr := handshakes(c, s)
+		if !errors.Is(clientErr, test.err) {
+			t.Errorf("client: %v, want %v", clientErr, test.err)
+		}
+		if ae := AlertError(0); !errors.As(serverErr, &ae) || alert.Description(ae) != test.want {
+			t.Errorf("server: %v, want %v", serverErr, test.want)
+		}
+	}
+}
+
+// TestSignatureSchemes lets each side accept one scheme of the other.
+func TestSignatureSchemes(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		client, server := clientConfig(), serverConfig("RSA")
+		client.Certificates, client.MaxVersion = []Certificate{testCert("RSA")}, v
+		client.SignatureSchemes = []SignatureScheme{stdtls.PSSWithSHA512}
+		server.ClientAuth, server.SignatureSchemes = RequireAnyClientCert, []SignatureScheme{stdtls.PSSWithSHA384}
+		client.ClientSessionCache = NewLRUClientSessionCache(0)
+		for i := range 2 { // resumed, they are those of the session
+			c, s := connect(t, sockets, client, server)
+			echo(t, c, s)
+			got, want := c.(*Conn).Details().PeerSignatureScheme, stdtls.PSSWithSHA512
+			if got != want {
+				t.Errorf("connection %d: server signed with %v, want %v", i, got, want)
+			}
+			if got, want := s.(*Conn).Details().PeerSignatureScheme, stdtls.PSSWithSHA384; got != want {
+				t.Errorf("connection %d: client signed with %v, want %v", i, got, want)
+			}
+			if resumed := c.ConnectionState().DidResume; resumed != (i > 0) {
+				t.Errorf("connection %d: resumed %v", i, resumed)
+			}
+			c.Close()
+			s.Close()
+		}
+		server.Certificates = []Certificate{testCert("P256")}
+		c, s := pair(t, sockets, client, server)
+		_, err := handshakes(c, s)
+		if ae := AlertError(0); !errors.As(err, &ae) || alert.Description(ae) != alert.HandshakeFailure {
+			t.Errorf("nothing in common: %v", err)
+		}
+	})
+}
+
+// TestKeyUsage refuses certificates whose key may not sign (RFC 9846, section
+// 4.5.1.2).
+func TestKeyUsage(t *testing.T) {
+	a := newAuthority()
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		for usage, good := range map[x509.KeyUsage]bool{
+			0: true, x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment: true, x509.KeyUsageKeyEncipherment: false,
+		} {
+			key := testKeys()["P256"]
+			tmpl := &x509.Certificate{
+				SerialNumber: big.NewInt(7), NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
+				DNSNames: []string{testName}, KeyUsage: usage,
+			}
+			der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := clientConfig()
+			client.MaxVersion = v
+			c, s := pair(t, sockets, client, &Config{Certificates: []Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+			clientErr, serverErr := handshakes(c, s)
+			if good != (clientErr == nil) {
+				t.Errorf("usage %b: %v", usage, clientErr)
+			}
+			if ae := AlertError(0); !good && (!errors.As(serverErr, &ae) || alert.Description(ae) != alert.UnsupportedCertificate) {
+				t.Errorf("usage %b: %v", usage, serverErr)
+			}
+		}
+	})
 }

@@ -70,9 +70,11 @@ const (
 	alertLevelWarning byte = 1
 	alertLevelFatal   byte = 2
 
-	// maxUseless is how many records in a row may bring nothing: empty ones,
-	// warnings, and ChangeCipherSpec in TLS 1.3.
-	maxUseless = 16
+	// maxUseless is how many records in a row may bring nothing: empty ones, and
+	// ChangeCipherSpec in TLS 1.3. Of warnings fewer do: nobody has reason to
+	// send many.
+	maxUseless  = 32
+	maxWarnings = 4
 	// minSkipped is how much early data of strangers a server passes over even
 	// if it has never allowed any.
 	minSkipped = 1<<14 + 1<<10
@@ -164,7 +166,7 @@ func (c *Conn) checkType(typ record.ContentType) error {
 	switch {
 	case typ == record.Handshake:
 		return nil
-	case !c.engine.ReadAligned() && c.engine.State().Version == keyschedule.VersionTLS13:
+	case !c.engine.ReadAligned() && (typ == record.ApplicationData || c.engine.State().Version == keyschedule.VersionTLS13):
 		return alert.Errorf(alert.UnexpectedMessage, "%v record within a handshake message", typ)
 	case typ == record.ApplicationData && !c.engine.Established():
 		return alert.Errorf(alert.UnexpectedMessage, "application data before the handshake is complete")
@@ -189,7 +191,7 @@ func (c *Conn) takeData(dst, content []byte) (int, error) {
 
 // progress notes that n bytes of application data arrived.
 func (c *Conn) progress(n int) {
-	c.in.useless = 0
+	c.in.useless, c.in.warnings = 0, 0
 	c.in.read += int64(n)
 	if c.in.messages {
 		c.in.messages = false
@@ -216,7 +218,7 @@ func (c *Conn) takeAlert(content []byte) error {
 	case level != alertLevelWarning && level != alertLevelFatal:
 		return c.fail(alert.Errorf(alert.IllegalParameter, "alert of level %d", level))
 	case tls13 && d == alert.UserCanceled, !tls13 && level == alertLevelWarning:
-		if err := c.in.countUseless(); err != nil {
+		if err := c.in.countWarning(); err != nil {
 			return c.fail(err)
 		}
 		return nil
@@ -279,7 +281,7 @@ type inbound struct {
 	begun    bool // a record
 	messages bool // a handshake message, since the last application data
 
-	handshakeBytes, useless, skip int
+	handshakeBytes, useless, warnings, skip int
 }
 
 func (h *inbound) init(exact bool) {
@@ -307,7 +309,7 @@ func (h *inbound) forget() {
 }
 
 // established ends reading record by record.
-func (h *inbound) established() { h.exact, h.skip, h.useless = false, 0, 0 }
+func (h *inbound) established() { h.exact, h.skip, h.useless, h.warnings = false, 0, 0, 0 }
 
 // stop ends the receiving side: err is what it returns from now on, unless it
 // has ended already.
@@ -339,6 +341,13 @@ func (h *inbound) bareAlert(content []byte) bool {
 func (h *inbound) countUseless() error {
 	if h.useless++; h.useless > maxUseless {
 		return alert.Errorf(alert.UnexpectedMessage, "too many records in a row that bring nothing")
+	}
+	return nil
+}
+
+func (h *inbound) countWarning() error {
+	if h.warnings++; h.warnings > maxWarnings {
+		return alert.Errorf(alert.UnexpectedMessage, "too many warnings in a row")
 	}
 	return nil
 }

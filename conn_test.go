@@ -461,8 +461,8 @@ func TestBadRecords(t *testing.T) {
 		want    alert.Description
 	}{
 		{"useless data", 0, repeat(maxUseless+1, record.ApplicationData), alert.UnexpectedMessage},
-		{"warnings", VersionTLS12, repeat(maxUseless+1, record.Alert, 1, byte(alert.UserCanceled)), alert.UnexpectedMessage},
-		{"user_canceled", VersionTLS13, repeat(maxUseless+1, record.Alert, 1, byte(alert.UserCanceled)), alert.UnexpectedMessage},
+		{"warnings", VersionTLS12, repeat(maxWarnings+1, record.Alert, 1, byte(alert.UserCanceled)), alert.UnexpectedMessage},
+		{"user_canceled", VersionTLS13, repeat(maxWarnings+1, record.Alert, 1, byte(alert.UserCanceled)), alert.UnexpectedMessage},
 		{"long alert", 0, repeat(1, record.Alert, 1, 0, 0), alert.DecodeError},
 		{"alert level", 0, repeat(1, record.Alert, 3, 40), alert.IllegalParameter},
 		{"damage", 0, func(p *rawPeer) {
@@ -480,8 +480,8 @@ func TestBadRecords(t *testing.T) {
 		}, alert.UnexpectedMessage},
 		{"ClientHello", 0, repeat(1, record.Handshake, 1, 0, 0, 0), alert.UnexpectedMessage},
 		{"HelloRequest", VersionTLS12, repeat(1, record.Handshake, 0, 0, 0, 0), alert.NoRenegotiation},
-		{"interleaved", VersionTLS13, func(p *rawPeer) {
-			p.send(p.seal(record.Handshake, []byte{24, 0}), p.seal(record.ApplicationData, []byte("x")))
+		{"interleaved", 0, func(p *rawPeer) {
+			p.send(p.seal(record.Handshake, []byte{0, 0}), p.seal(record.ApplicationData, []byte("x")))
 		}, alert.UnexpectedMessage},
 		{"oversized", 0, func(p *rawPeer) { p.send([]byte{23, 3, 3, 0xff, 0xff}) }, alert.RecordOverflow},
 	}

@@ -47,6 +47,7 @@ func (b *binding) common() *handshake.Config {
 		CipherSuites:         cfg.cipherSuites(),
 		Groups:               cfg.groups(),
 		Provider:             cfg.Provider,
+		SignatureSchemes:     convert[handshake.SignatureScheme](cfg.SignatureSchemes),
 		ALPN:                 cfg.NextProtos,
 		VerifyPeer:           b.verifyPeer,
 		VerifyConnection:     b.verifyConnection,

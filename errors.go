@@ -60,6 +60,7 @@ func (e *localError) Unwrap() []error { return []error{e.cause, AlertError(e.ale
 
 // callbackError marks errors of the caller's own callbacks on their way through
 // the engine, which wraps them, so that the caller gets back what it returned.
+// One that is an AlertError chooses the alert that the peer is sent.
 type callbackError struct{ error }
 
 func (e *callbackError) Unwrap() error { return e.error }
@@ -67,6 +68,9 @@ func (e *callbackError) Unwrap() error { return e.error }
 func fromCallback(err error) error {
 	if err == nil {
 		return nil
+	}
+	if chosen, ok := err.(AlertError); ok { //nolint:errorlint // what it wraps may be another connection's
+		return alert.Wrap(alert.Description(chosen), &callbackError{err})
 	}
 	return &callbackError{err}
 }

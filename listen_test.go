@@ -187,7 +187,7 @@ func TestBadHandshakes(t *testing.T) {
 		{"damaged hello", record(22, 1, 0, 0, 1, 3), alert.DecodeError},
 		{"too long a record", []byte{22, 3, 1, 0xff, 0xff}, alert.RecordOverflow},
 		{"data", append(record(22, 1), record(23, 1)...), alert.UnexpectedMessage},
-		{"warnings", bytes.Repeat(record(21, 1, 90), maxUseless+1), alert.UnexpectedMessage},
+		{"warnings", bytes.Repeat(record(21, 1, 90), maxWarnings+1), alert.UnexpectedMessage},
 		{"unknown type", append(record(22, 1), record(99, 1)...), alert.UnexpectedMessage},
 		{"lost framing", append(record(22, 1), "HTTP/1.1 200"...), alert.UnexpectedMessage},
 	}

@@ -92,16 +92,20 @@ func (e *Engine) takeCertificate13(m *certificate13, offered func(uint16) bool) 
 }
 
 // parseChain parses the peer's certificates and refuses keys that nothing here
-// can verify with.
+// can verify with, or that may not sign (RFC 9846, section 4.5.1.2).
 func (e *Engine) parseChain(chain [][]byte) error {
 	for _, der := range chain {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
-			return alert.Errorf(alert.BadCertificate, "peer's certificate: %w", err)
+			return alert.Errorf(alert.DecodeError, "peer's certificate: %w", err)
 		}
 		e.neg.PeerCertificates = append(e.neg.PeerCertificates, cert)
 	}
-	switch pub := e.neg.PeerCertificates[0].PublicKey.(type) {
+	leaf := e.neg.PeerCertificates[0]
+	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return alert.Errorf(alert.UnsupportedCertificate, "peer's certificate is not for digital signatures")
+	}
+	switch pub := leaf.PublicKey.(type) {
 	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
 		return nil
 	default:

@@ -168,6 +168,9 @@ func (c *clientHandshake) onCertificateRequest12(m *certificateRequest12, raw me
 
 // onServerHelloDone sends our flight.
 func (c *clientHandshake) onServerHelloDone(_ *serverHelloDone, raw message) (waitState, error) {
+	if _, err := c.in.aligned(); err != nil {
+		return 0, err // it is our turn
+	}
 	c.transcript.Add(raw.raw)
 	if c.cfg.VerifyConnection != nil {
 		if err := c.cfg.VerifyConnection(&c.neg); err != nil {

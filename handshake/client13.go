@@ -276,6 +276,7 @@ func (c *clientHandshake) resumePeer(s *session.State) error {
 		return alert.Errorf(alert.InternalError, "stored session: %w", err)
 	}
 	c.neg.PeerCertificates, c.neg.OCSPStaple, c.neg.SCTs = certs, s.OCSPStaple, s.SCTs
+	c.neg.SignatureScheme = SignatureScheme(s.SignatureScheme)
 	if c.cfg.VerifyResumed == nil {
 		return nil
 	}

@@ -219,7 +219,7 @@ type State struct {
 	Version              uint16
 	Suite                *keyschedule.Suite
 	Group                NamedGroup      // 0 where no key exchange took place
-	SignatureScheme      SignatureScheme // of the peer's CertificateVerify or ServerKeyExchange, 0 if none
+	SignatureScheme      SignatureScheme // of the peer's CertificateVerify or ServerKeyExchange, or that of the session resumed; 0 if none
 	LocalSignatureScheme SignatureScheme // of ours
 	ServerName           string
 	ALPN                 string

@@ -429,3 +429,30 @@ func TestGREASE(t *testing.T) {
 		}
 	}
 }
+
+// TestFallbackBelowUs: a client that fell back to a version that we do not even
+// speak is told of that (RFC 7507, section 3).
+func TestFallbackBelowUs(t *testing.T) {
+	client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+	client.rewrite = func(raw []byte) []byte {
+		m, _ := parseClientHello(raw[messageHeaderLen:])
+		m.legacyVersion, m.supportedVersions = 0x0302, nil
+		m.cipherSuites = append(m.cipherSuites, fallbackSCSV)
+		return m.marshal()
+	}
+	wantFatal(t, newPair(client, server).run(false), alert.InappropriateFallback)
+}
+
+// TestServerHelloDoneMustBeAligned: nothing of the server's next flight may come
+// with the one that ends its turn.
+func TestServerHelloDoneMustBeAligned(t *testing.T) {
+	client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+	client.MaxVersion = versionTLS12
+	server.rewrite = func(raw []byte) []byte {
+		if raw[0] == byte(typeServerHelloDone) {
+			return append(raw, byte(typeNewSessionTicket))
+		}
+		return raw
+	}
+	wantFatal(t, newPair(client, server).run(false), alert.UnexpectedMessage)
+}

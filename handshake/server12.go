@@ -100,6 +100,7 @@ func (s *serverHandshake) findSession12() error {
 	s.session = state
 	s.neg.PeerCertificates, s.neg.VerifiedChains = certs, chains
 	s.neg.OCSPStaple, s.neg.SCTs = state.OCSPStaple, state.SCTs
+	s.neg.SignatureScheme = SignatureScheme(state.SignatureScheme)
 	return nil
 }
 

@@ -249,6 +249,7 @@ func (s *serverHandshake) resume(p *offeredPSK) error {
 	s.neg.Resumed = true
 	s.neg.PeerCertificates, s.neg.VerifiedChains = certs, p.chains
 	s.neg.OCSPStaple, s.neg.SCTs = p.session.OCSPStaple, p.session.SCTs
+	s.neg.SignatureScheme = SignatureScheme(p.session.SignatureScheme)
 	return nil
 }
 
@@ -313,6 +314,7 @@ func (s *serverHandshake) forgetPeer() {
 	}
 	s.neg.Resumed, s.neg.ExternalPSK = false, nil
 	s.neg.PeerCertificates, s.neg.VerifiedChains, s.neg.OCSPStaple, s.neg.SCTs = nil, nil, nil, nil
+	s.neg.SignatureScheme = 0
 }
 
 // compatCCS sends the ChangeCipherSpec of middlebox compatibility after our

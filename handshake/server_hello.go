@@ -99,11 +99,14 @@ func (s *serverHandshake) selectVersion() (uint16, error) {
 			return v, s.checkFallback(v)
 		}
 	}
+	if err := s.checkFallback(0); err != nil {
+		return 0, err
+	}
 	return 0, alert.Errorf(alert.ProtocolVersion, "client speaks none of our versions: %s", brief(s.info.SupportedVersions))
 }
 
 // checkFallback refuses a client that was pushed to a version below what both
-// sides can speak (RFC 7507).
+// sides can speak (RFC 7507), which may be one that is none of ours.
 func (s *serverHandshake) checkFallback(version uint16) error {
 	if version < s.cfg.maxVersion() && contains(s.hello.cipherSuites, fallbackSCSV) {
 		return alert.Errorf(alert.InappropriateFallback, "client fell back to a lower version than we speak")
