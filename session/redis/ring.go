@@ -35,7 +35,8 @@ type Ring struct {
 	// should be at least twice the Interval of the rings: they replace the key
 	// once in an Interval. If it expires while they run, they put it back, but
 	// one that is started just then may have made other keys. To load it does
-	// not keep it longer: then each ring would write each time it looks.
+	// not keep it longer: then each ring would write each time it looks. It must
+	// not change once the Ring is used.
 	TTL time.Duration
 
 	client goredis.UniversalClient

@@ -202,6 +202,51 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestCommands: a user who may do what the package says can do all of it.
+func TestCommands(t *testing.T) {
+	server := start(t)
+	admin := newClient(t, server)
+	do(t, admin, "ACL", "SETUSER", "fleet", "on", ">pw", "~fleet:*", "-@all", "+get", "+getrange", "+set", "+strlen", "+del", "+time", "+info", "+eval", "+evalsha")
+	age(t, NewStore(admin, "fleet:"))
+	client, err := NewClient("redis://fleet:pw@" + server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s, r := NewStore(client, "fleet:"), NewRing(client, "fleet:ring")
+	wantAdd(t, "allowed", s, "k", true, nil)
+	_, replaced, replaceErr := r.Replace(t.Context(), "", []byte("b"))
+	_, version, loadErr := r.Load(t.Context())
+	_, getErr := s.Get(t.Context(), "k")
+	_, takeErr := s.TakeOnce(t.Context(), "k")
+	for i, err := range []error{replaceErr, loadErr, getErr, takeErr, s.Put(t.Context(), "k", nil, time.Hour), s.Delete(t.Context(), "k")} {
+		if err != nil {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	if !replaced || version == "" {
+		t.Errorf("replaced %v, version %q", replaced, version)
+	}
+	if err := NewStore(client, "other:").Put(t.Context(), "k", nil, time.Hour); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("another prefix: %v", err)
+	}
+}
+
+// TestRepeatedReplace makes the same call twice, as a client does that has lost
+// the answer.
+func TestRepeatedReplace(t *testing.T) {
+	client := newClient(t, start(t))
+	for _, test := range []struct {
+		old, version string
+		want         bool
+	}{{"", "version 1", true}, {"", "version 1", true}, {"version 1", "version 2", true}, {"version 1", "version 2", true}, {"", "version 1", false}} {
+		ok, err := replaceScript.Run(t.Context(), client, []string{"k"}, test.old, test.version, test.version+"b", 1000).Bool()
+		if ok != test.want || err != nil {
+			t.Errorf("%q after %q: %v, %v", test.version, test.old, ok, err)
+		}
+	}
+}
+
 func TestNewClient(t *testing.T) {
 	for _, test := range []struct {
 		url, addr, user, password string
