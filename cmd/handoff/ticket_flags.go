@@ -16,7 +16,6 @@ import (
 
 	"github.com/go-handoff/tls"
 	"github.com/go-handoff/tls/session"
-	"github.com/go-handoff/tls/session/file"
 )
 
 // ringFlags say how to read ticket keys where they are kept.
@@ -27,7 +26,7 @@ type ringFlags struct {
 
 // ticketFlags are a server's.
 type ticketFlags struct {
-	Tickets     string `default:"memory" placeholder:"WHERE" help:"Where the keys of session tickets are: memory, file:PATH, redis://HOST:PORT or etcd://HOST:PORT (default: ${default})."`
+	Tickets     string `default:"memory" placeholder:"WHERE" env:"HANDOFF_TICKETS" help:"Where the keys of session tickets are: memory, file:PATH, redis://HOST:PORT or etcd://HOST:PORT (default: ${default})."`
 	TicketsZone string `name:"tickets-zone" placeholder:"NAME" help:"Where tickets are good: those of servers with another zone are not taken, though they have the same keys."`
 	ringFlags
 }
@@ -54,7 +53,7 @@ func (f ringFlags) validate(name, where string) error {
 	scheme, rest, ok := strings.Cut(where, ":")
 	switch {
 	case !ok || sources[scheme] == nil || rest == "":
-		return fmt.Errorf("%s%q is none of file:PATH, redis://HOST:PORT and etcd://HOST:PORT", name, where)
+		return fmt.Errorf("%s%q is none of %s", name, where, placeNames)
 	case f.TicketsKey == "":
 		return fmt.Errorf("%s%s needs --tickets-key FILE: where ticket keys are kept, they are sealed", name, where)
 	}
@@ -67,27 +66,6 @@ func (f ringFlags) validateInterval() error {
 	}
 	return nil
 }
-
-// source is where ticket keys are kept.
-type source interface {
-	session.RingSource
-	io.Closer
-}
-
-// sources open what the part of WHERE before the colon stands for.
-var sources = map[string]func(where string) (source, error){
-	"file": func(where string) (source, error) {
-		return unclosed{file.NewRing(strings.TrimPrefix(where, "file:"))}, nil
-	},
-}
-
-// unclosed is a source that has nothing to close.
-type unclosed struct{ session.RingSource }
-
-func (unclosed) Close() error { return nil }
-
-// String is the source's own name.
-func (u unclosed) String() string { return fmt.Sprint(u.RingSource) }
 
 // ring returns the ticket keys that are kept there. The caller closes the source.
 func (f ringFlags) ring(where string) (*session.KeyRing, source, error) {

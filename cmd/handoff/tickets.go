@@ -47,7 +47,7 @@ func (c ticketsCmd) Validate() error {
 		return nil
 	}
 	if c.Where == "" || c.Where == ticketsInMemory {
-		return errors.New("which keys? Name where they are: file:PATH, redis://HOST:PORT or etcd://HOST:PORT")
+		return errors.New("which keys? Name where they are: " + placeNames)
 	}
 	return c.validate("", c.Where)
 }

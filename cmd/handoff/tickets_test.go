@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/go-handoff/tls/session/sessiontest"
 )
 
 // place is somewhere to keep ticket keys.
@@ -68,7 +70,7 @@ func reused(t *testing.T, s *background, pki *pki, version, session string) bool
 
 // TestServeTickets resumes sessions across servers, a restart and rotations.
 func TestServeTickets(t *testing.T) {
-	for name, newPlace := range map[string]func(t *testing.T) place{"file": filePlace} {
+	for name, newPlace := range places {
 		t.Run(name, func(t *testing.T) { testServeTickets(t, newPlace(t)) })
 	}
 }
@@ -194,5 +196,25 @@ func TestConnectReconnect(t *testing.T) {
 	wantRow(t, r.stderr, "resumed", "no", "yes", "yes", "yes")
 	if n := strings.Count(r.stderr, "received a session; connecting again"); n != 3 || !strings.Contains(r.stdout, " 200 OK") {
 		t.Errorf("%d sessions; received %q", n, r.stdout)
+	}
+}
+
+// TestServeTicketsLost serves while Redis is gone, and says so.
+func TestServeTicketsLost(t *testing.T) {
+	redis := sessiontest.StartServer(t, redisServer)
+	pki, where := newPKI(t), place{"redis://:secret@" + redis.Addr + "/0#fleet", newTicketsKey(t)}
+	redis.Kill()
+	r := handoff(t, nil, "tickets", where.where, "--tickets-key", where.key)
+	r.want(t, exitError, "connection refused")
+	s := serve(t, append([]string{pki.dir, "--cert", pki.cert, "--key", pki.key}, where.flags()...)...)
+	s.await(t, regexp.MustCompile(`(?m)^ticket keys: .*connection refused; going on with those in use$`))
+	session := filepath.Join(t.TempDir(), "session")
+	for i := range 2 {
+		if got := reused(t, s, pki, "-tls1_3", session); got != (i > 0) {
+			t.Errorf("connection %d: resumed %v", i, got)
+		}
+	}
+	if strings.Contains(r.stderr+s.stderr(), "secret") {
+		t.Errorf("the password is shown: %s, %s", r.stderr, s.stderr())
 	}
 }
