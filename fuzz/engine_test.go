@@ -148,7 +148,7 @@ func engineConfigs(mode byte) (client, server *handshake.Config) {
 		}
 	}
 	client.EarlyData = mode&modeEarlyData != 0
-	server.AcceptEarlyData = func(context.Context, *handshake.ClientHelloInfo, *session.State) bool {
+	server.AcceptEarlyData = func(context.Context, *handshake.ClientHelloInfo, *session.State, []byte) bool {
 		return mode&modeEarlyData != 0
 	}
 	return client, server

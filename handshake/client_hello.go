@@ -3,6 +3,7 @@ package handshake
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -308,7 +309,7 @@ func (c *clientHandshake) offersEarlyData() bool {
 		return false
 	}
 	s := c.psks[0].session
-	return s != nil && s.MaxEarlyData > 0 && (s.ALPN == "" || contains(c.cfg.ALPN, s.ALPN))
+	return s != nil && s.EarlyData && s.MaxEarlyData > 0 && (s.ALPN == "" || contains(c.cfg.ALPN, s.ALPN))
 }
 
 // startEarlyData hands out the keys of 0-RTT.
@@ -323,6 +324,11 @@ func (c *clientHandshake) startEarlyData() {
 	c.compatCCS()
 	c.installWrite(LevelEarly, secret.Keys(suite), secret)
 }
+
+// ErrEarlyDataVersion means that a client sent early data and met a server that
+// chose TLS 1.2: the connection must fail (RFC 9846, appendix E.3), and can be
+// tried again without early data.
+var ErrEarlyDataVersion = errors.New("early data was sent, and the server chose TLS 1.2")
 
 // compatCCS sends the ChangeCipherSpec of middlebox compatibility, once, right
 // before our second flight.
@@ -371,6 +377,8 @@ func (c *clientHandshake) selectedVersion(m *serverHello) (uint16, error) {
 		return 0, alert.Errorf(alert.ProtocolVersion, "server selected TLS 1.2, which is not allowed")
 	case version == versionTLS12 && c.cfg.allows(versionTLS13) && isDowngrade(m.random):
 		return 0, alert.Errorf(alert.IllegalParameter, "server could speak TLS 1.3: somebody downgraded the connection")
+	case version == versionTLS12 && c.hello.earlyData:
+		return 0, alert.Wrap(alert.ProtocolVersion, ErrEarlyDataVersion)
 	case version == versionTLS12 && c.earlyCCS:
 		return 0, alert.Errorf(alert.UnexpectedMessage, "ChangeCipherSpec before ServerHello")
 	}

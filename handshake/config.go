@@ -68,7 +68,8 @@ type Config struct {
 	// it checks that the certificates remembered are good still. Nil accepts.
 	VerifyResumed func(*session.State) (chains [][]*x509.Certificate, err error)
 	// VerifyConnection is called last, before our Finished is sent by a client
-	// and after the client's is verified by a server; also for resumptions.
+	// and after the client's is verified by a server; also for resumptions. A
+	// server that accepts early data calls it before any comes.
 	VerifyConnection func(*State) error
 
 	// Session is a session for a client to resume, nil for none. Tickets of
@@ -93,10 +94,16 @@ type Config struct {
 	PSKOnly bool
 
 	// EarlyData asks a client to offer early data with a session that allows
-	// it. On a server AcceptEarlyData decides; nil refuses.
-	EarlyData       bool
-	AcceptEarlyData func(context.Context, *ClientHelloInfo, *session.State) bool
-	// MaxEarlyData is what a server's tickets allow, in bytes; 0 forbids.
+	// it (RFC 9846, section 4.3.10).
+	EarlyData bool
+	// AcceptEarlyData is a server's last word on early data, once all else speaks
+	// for it: it must see to it that no ClientHello is accepted twice (RFC 9846,
+	// section 8). Nil refuses. binder is the verified binder of the session's
+	// PSK: no two ClientHellos have the same one, and no attacker can make
+	// another one of an old ClientHello. The callback does not keep it.
+	AcceptEarlyData func(ctx context.Context, info *ClientHelloInfo, s *session.State, binder []byte) bool
+	// MaxEarlyData is what a server's tickets allow, in bytes; 0 forbids. Early
+	// data with a ticket that allows more is refused.
 	MaxEarlyData uint32
 
 	// CompressCertificates offers and uses RFC 8879 with zlib.
@@ -172,8 +179,9 @@ type ExternalPSK struct {
 // concurrent use. What Seal returns is opaque to the client: either the sealed
 // session or a handle to it.
 type Tickets interface {
-	// Seal returns a ticket for s, or nil if no ticket shall be sent. s is wiped
-	// when Seal has returned.
+	// Seal returns a ticket for s, or nil if no ticket shall be sent. It may clear
+	// s.EarlyData: then the client is not told that it may send early data. s is
+	// wiped when Seal has returned.
 	Seal(ctx context.Context, conn *State, s *session.State) ([]byte, error)
 	// Open returns the session of a ticket. It returns nil, without an error,
 	// for a ticket that is unknown, damaged or expired: the handshake then goes
@@ -227,7 +235,7 @@ type State struct {
 	ExternalPSK          []byte // identity of the external PSK in use
 	HelloRetryRequest    bool
 	ExtendedMasterSecret bool // always true for TLS 1.3
-	EarlyData            bool
+	EarlyData            bool // was accepted
 	PeerCertificates     []*x509.Certificate
 	VerifiedChains       [][]*x509.Certificate
 	OCSPStaple           []byte

@@ -149,6 +149,18 @@ func (e *Engine) State() *State { return &e.neg }
 // Established reports whether the handshake is complete.
 func (e *Engine) Established() bool { return e.established }
 
+// EarlyDataLimit returns how many bytes of early data a client that has started
+// may send, or a server that has accepted some may get; 0 if there is none.
+func (e *Engine) EarlyDataLimit() uint32 {
+	switch {
+	case e.client != nil && e.client.hello != nil && e.client.hello.earlyData:
+		return e.client.psks[0].session.MaxEarlyData
+	case e.server != nil && e.server.schedule.earlyData:
+		return e.server.schedule.psk.session.MaxEarlyData
+	}
+	return 0
+}
+
 // ReadAligned reports whether no part of a handshake message is pending, so
 // that the reading side may be handed to somebody else.
 func (e *Engine) ReadAligned() bool { return len(e.in.buf) == 0 }

@@ -327,7 +327,7 @@ func TestEarlyData(t *testing.T) {
 	client.Session = mustRun(t, client, server).client.sessions[0]
 	client.EarlyData = true
 	accept := true
-	server.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State) bool { return accept }
+	server.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State, []byte) bool { return accept }
 	p := mustRun(t, client, server)
 	if !p.client.State().EarlyData || p.client.earlyVerdict != "accepted" || p.server.earlyVerdict != "accepted" {
 		t.Errorf("early data: client %q, server %q", p.client.earlyVerdict, p.server.earlyVerdict)

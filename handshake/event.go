@@ -75,9 +75,9 @@ type InstallWrite struct {
 // EarlyDataAccepted says that the server takes the client's early data.
 type EarlyDataAccepted struct{}
 
-// EarlyDataRejected says that early data was not taken: a client sends it
-// again after the handshake, a server skips up to MaxBytes of records that do
-// not decrypt.
+// EarlyDataRejected says that early data was not taken: a client may send it
+// again after the handshake, a server skips up to MaxBytes of data in records
+// that do not decrypt.
 type EarlyDataRejected struct{ MaxBytes uint32 }
 
 // StoreSession gives a client a session for later resumption. In TLS 1.3 it

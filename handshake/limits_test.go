@@ -308,7 +308,7 @@ func TestEarlyDataAge(t *testing.T) {
 	server.Tickets, server.MaxEarlyData = &fakeTickets{}, 100
 	s := mustRun(t, client, server).client.sessions[0]
 	client.EarlyData = true
-	server.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State) bool { return true }
+	server.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State, []byte) bool { return true }
 	for _, test := range []struct {
 		ofClient, ofServer time.Duration
 		want               string

@@ -153,7 +153,7 @@ func scenarios() []scenario {
 	add("1.3 early data", func(c, s *Config) {
 		resume(c, s)
 		c.EarlyData = true
-		s.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State) bool { return true }
+		s.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State, []byte) bool { return true }
 	})
 	return list
 }

@@ -135,7 +135,7 @@ func (e *Engine) onNewSessionTicket13(m *newSessionTicket13) error {
 	s.Ticket = m.ticket
 	s.AgeAdd = m.ageAdd
 	s.Lifetime = min(time.Duration(m.lifetime)*time.Second, maxTicketLifetime)
-	s.MaxEarlyData = m.maxEarlyData
+	s.MaxEarlyData, s.EarlyData = m.maxEarlyData, m.maxEarlyData > 0
 	e.emit(StoreSession{Session: s})
 	return nil
 }
@@ -202,6 +202,9 @@ func (s *serverHandshake) sendTicket(resumption *keyschedule.Secret, nonce byte)
 		return nil
 	}
 	m.ticket = ticket
+	if !state.EarlyData {
+		m.maxEarlyData = 0
+	}
 	s.emitHandshake(LevelApplication, s.cfg.rewritten(m.marshal()))
 	return nil
 }

@@ -118,8 +118,8 @@ func (p *player) server(cfg *Config) *Engine {
 	case rfc8448.Resumed0RTT:
 		s := resumptionSession(p.t)
 		s.CreatedAt = testNow.Add(-ticketAge(p.t, s))
-		cfg.Tickets = openOnly{s}
-		cfg.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State) bool { return true }
+		cfg.Tickets, cfg.MaxEarlyData = openOnly{s}, s.MaxEarlyData
+		cfg.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State, []byte) bool { return true }
 	case rfc8448.Simple1RTT:
 		cfg.Tickets = &fakeTickets{}
 	case rfc8448.ClientAuthentication:
@@ -162,6 +162,7 @@ func resumptionSession(t *testing.T) *session.State {
 		Ticket:       m.ticket,
 		AgeAdd:       m.ageAdd,
 		MaxEarlyData: m.maxEarlyData,
+		EarlyData:    true,
 	}
 }
 

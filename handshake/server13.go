@@ -15,10 +15,6 @@ import (
 // look-up or a decryption.
 const maxPSKs = 5
 
-// maxAgeSkew is how far a ticket's age may be off for early data: clocks, the
-// round trip in which it was made, and the whole seconds that we keep.
-const maxAgeSkew = 10 * time.Second
-
 // serverSchedule13 is a server's part of the TLS 1.3 key schedule.
 type serverSchedule13 struct {
 	psk            *offeredPSK
@@ -274,7 +270,7 @@ func (s *serverHandshake) sendRetry(raw message) (waitState, error) {
 	s.send(LevelInitial, m.marshal())
 	s.compatCCS()
 	if s.hello.earlyData {
-		s.emit(EarlyDataRejected{MaxBytes: s.cfg.MaxEarlyData})
+		s.rejectEarlyData()
 	}
 	return serverWaitCH2, nil
 }
@@ -345,12 +341,14 @@ func (s *serverHandshake) respond(aligned alignedProof, raw message) (waitState,
 		return 0, err
 	}
 	s.sendFinished13()
+	if s.schedule.earlyData {
+		// Whoever refuses the connection must do so before its data is there.
+		return serverWaitEOED, s.verifyConnection()
+	}
 	if err := s.sendEarlyTickets(); err != nil {
 		return 0, err
 	}
 	switch {
-	case s.schedule.earlyData:
-		return serverWaitEOED, nil
 	case s.schedule.askedCert:
 		return serverWaitCert, nil
 	default:
@@ -364,25 +362,41 @@ func (s *serverHandshake) decideEarlyData() {
 	if !s.hello.earlyData {
 		return
 	}
-	p := s.schedule.psk
-	ok := p != nil && p.session != nil && s.schedule.pskIndex == 0 &&
-		s.schedule.retry == nil && s.cfg.AcceptEarlyData != nil &&
-		p.session.MaxEarlyData > 0 &&
-		p.session.CipherSuite == s.neg.Suite.ID && p.session.ALPN == s.neg.ALPN &&
-		s.fresh(p.session) && s.cfg.AcceptEarlyData(s.ctx, s.info, p.session)
-	if !ok {
-		s.emit(EarlyDataRejected{MaxBytes: s.cfg.MaxEarlyData})
+	if !s.acceptsEarlyData() {
+		s.rejectEarlyData()
 		return
 	}
 	s.schedule.earlyData, s.neg.EarlyData = true, true
 	s.emit(EarlyDataAccepted{})
 }
 
+// acceptsEarlyData asks the caller only if nothing else speaks against early
+// data: what it remembers of accepted ClientHellos has a bound.
+func (s *serverHandshake) acceptsEarlyData() bool {
+	p := s.schedule.psk
+	if p == nil || p.session == nil || s.schedule.pskIndex != 0 || s.schedule.retry != nil || s.cfg.AcceptEarlyData == nil {
+		return false
+	}
+	return p.session.EarlyData && p.session.MaxEarlyData > 0 && p.session.MaxEarlyData <= s.cfg.MaxEarlyData &&
+		p.session.CipherSuite == s.neg.Suite.ID && p.session.ALPN == s.neg.ALPN &&
+		s.fresh(p.session) && s.cfg.AcceptEarlyData(s.ctx, s.info, p.session, s.hello.pskBinders[0])
+}
+
+// rejectEarlyData says how much there may be to skip: what a ticket of today
+// allows, or the client's own.
+func (s *serverHandshake) rejectEarlyData() {
+	n := s.cfg.MaxEarlyData
+	if p := s.schedule.psk; p != nil && p.session != nil {
+		n = max(n, p.session.MaxEarlyData)
+	}
+	s.emit(EarlyDataRejected{MaxBytes: n})
+}
+
 // fresh compares the ticket's age as the client says it with ours. A replayed
 // ClientHello falls behind (RFC 9846, sections 4.3.10 and 8.3).
 func (s *serverHandshake) fresh(state *session.State) bool {
 	claimed := time.Duration(s.hello.pskIdentities[s.schedule.pskIndex].obfuscatedTicketAge-state.AgeAdd) * time.Millisecond
-	return (s.cfg.Time().Sub(state.CreatedAt) - claimed).Abs() <= maxAgeSkew
+	return (s.cfg.Time().Sub(state.CreatedAt) - claimed).Abs() <= session.AgeTolerance
 }
 
 // sendServerHello13 answers the key share and queues ServerHello.
@@ -489,9 +503,9 @@ func (s *serverHandshake) sendFinished13() {
 }
 
 // sendEarlyTickets sends tickets before the client's Finished, where what it
-// will be is known already: no certificate and no early data comes before it.
+// will be is known already: no certificate comes before it.
 func (s *serverHandshake) sendEarlyTickets() error {
-	if s.schedule.askedCert || s.schedule.earlyData {
+	if s.schedule.askedCert {
 		return nil
 	}
 	s.schedule.ticketsSent = true
@@ -563,9 +577,9 @@ func (s *serverHandshake) onFinished13(m *finished, raw message) (waitState, err
 		return 0, err
 	}
 	s.transcript.Add(raw.raw)
-	if s.cfg.VerifyConnection != nil {
-		if err := s.cfg.VerifyConnection(&s.neg); err != nil {
-			return 0, alert.Wrap(alert.BadCertificate, err)
+	if !s.schedule.earlyData {
+		if err := s.verifyConnection(); err != nil {
+			return 0, err
 		}
 	}
 	if !s.schedule.ticketsSent {
@@ -579,4 +593,12 @@ func (s *serverHandshake) onFinished13(m *finished, raw message) (waitState, err
 	s.installRead(aligned, LevelApplication, read.Keys(s.neg.Suite), read)
 	s.wipe()
 	return serverConnected, s.establish(s.peer, fin)
+}
+
+// verifyConnection asks the caller for its last word on the connection.
+func (s *serverHandshake) verifyConnection() error {
+	if s.cfg.VerifyConnection == nil {
+		return nil
+	}
+	return alert.Wrap(alert.BadCertificate, s.cfg.VerifyConnection(&s.neg))
 }

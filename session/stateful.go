@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -190,23 +189,9 @@ func (c *StatefulConn) unseal(ctx context.Context, key string, sealed []byte) *S
 	return state
 }
 
-var errBudget = errors.New("the handshake's budget is spent")
-
-// withinBudget calls f with what is left of the budget after spent. A store in
-// memory does not wait, and to go to another goroutine for it could take longer
-// than the budget on a machine with much to do.
+// withinBudget calls f with what is left of the budget after spent.
 func withinBudget[T any](ctx context.Context, s *Stateful, spent *time.Duration, f func(context.Context) (T, error)) (T, error) {
-	if _, ok := s.Store.(*MemoryStore); ok {
-		return f(ctx)
-	}
-	left := s.budget() - *spent
-	if left <= 0 {
-		var none T
-		return none, errBudget
-	}
-	ctx, cancel := context.WithTimeout(ctx, left)
-	defer cancel()
 	start := time.Now()
 	defer func() { *spent += time.Since(start) }()
-	return call(ctx, &s.calls, f)
+	return within(ctx, s.Store, &s.calls, s.budget()-*spent, f)
 }

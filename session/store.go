@@ -82,3 +82,21 @@ func call[T any](ctx context.Context, calls *storeCalls, f func(context.Context)
 		return none, ctx.Err()
 	}
 }
+
+var errBudget = errors.New("the handshake's budget is spent")
+
+// within is call for so long. A store in memory does not wait, and to go to
+// another goroutine for it could take longer than that on a machine with much to
+// do.
+func within[T any](ctx context.Context, store Store, calls *storeCalls, d time.Duration, f func(context.Context) (T, error)) (T, error) {
+	if _, ok := store.(*MemoryStore); ok {
+		return f(ctx)
+	}
+	if d <= 0 {
+		var none T
+		return none, errBudget
+	}
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return call(ctx, calls, f)
+}

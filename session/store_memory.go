@@ -16,6 +16,8 @@ type MemoryStore struct {
 	// once the store is used.
 	Time func() time.Time
 
+	made time.Time
+
 	mu       sync.Mutex
 	capacity int
 	order    *list.List // of *memoryValue, most recently used first
@@ -37,6 +39,7 @@ func NewMemoryStore(capacity int) *MemoryStore {
 		capacity = defaultServerCapacity
 	}
 	return &MemoryStore{
+		made:     time.Now(),
 		capacity: capacity,
 		order:    list.New(),
 		values:   make(map[string]*list.Element),
