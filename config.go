@@ -64,7 +64,8 @@ type Config struct {
 	// are no chains. It is not called when a session is resumed.
 	VerifyPeerCertificate func(rawCerts [][]byte, verifiedChains [][]*x509.Certificate) error
 	// VerifyConnection is called at the end of every handshake, before it
-	// counts as complete, resumed or not.
+	// counts as complete, resumed or not. A server that accepts early data calls
+	// it before any comes.
 	VerifyConnection func(ConnectionState) error
 
 	// RootCAs are what a client trusts; nil means the system's roots.
@@ -152,6 +153,16 @@ type Config struct {
 	// hold the session. It excludes WrapSession, UnwrapSession and
 	// ServerSessionCache. Nil means sealed tickets.
 	ServerSessions *session.Stateful
+	// MaxEarlyData is how many bytes of early data a server's tickets allow
+	// (RFC 9846, section 2.3); 0 means none. Clients may then send them, and
+	// Conn.ReadEarlyData may accept them, with tickets that allow no more than
+	// this. It bounds what one connection may keep in memory, too.
+	MaxEarlyData uint32
+	// AntiReplay sees to it that a server accepts the same early data once. Nil
+	// means one in memory, and is for tickets whose keys this Config makes and
+	// rotates; where others can open or make the same tickets, it must be set, and
+	// its store be shared with them.
+	AntiReplay *session.AntiReplay
 	// SessionTicketCount is how many tickets a TLS 1.3 server sends after the
 	// handshake; 0 means one.
 	SessionTicketCount int
@@ -185,10 +196,11 @@ type Config struct {
 	// does not receive. Conn.Offload says what became of it.
 	Kernel kernel.Policy
 
-	mutex       sync.RWMutex     // protects the two below
-	setKeys     *session.KeyRing // keys that were set, nil for none
-	rotating    *session.KeyRing // keys that are made and rotated here
-	recordLimit uint64           // for tests: lowers the limit of every key
+	mutex       sync.RWMutex        // protects the three below
+	setKeys     *session.KeyRing    // keys that were set, nil for none
+	rotating    *session.KeyRing    // keys that are made and rotated here
+	replays     *session.AntiReplay // of tickets under the latter
+	recordLimit uint64              // for tests: lowers the limit of every key
 }
 
 // ExternalPSK is a pre-shared key that was agreed on outside of TLS (RFC 9846,
@@ -243,6 +255,8 @@ func (c *Config) Clone() *Config {
 		ServerSessionCache:                  c.ServerSessionCache,
 		TicketKeys:                          c.TicketKeys,
 		ServerSessions:                      c.ServerSessions,
+		MaxEarlyData:                        c.MaxEarlyData,
+		AntiReplay:                          c.AntiReplay,
 		SessionTicketCount:                  c.SessionTicketCount,
 		ExternalPSKs:                        c.ExternalPSKs,
 		GetExternalPSK:                      c.GetExternalPSK,
@@ -254,6 +268,7 @@ func (c *Config) Clone() *Config {
 		Kernel:                              c.Kernel,
 		setKeys:                             c.setKeys,
 		rotating:                            c.rotating,
+		replays:                             c.replays,
 		recordLimit:                         c.recordLimit,
 	}
 }
@@ -357,6 +372,8 @@ func (c *Config) checkServer() error {
 
 func (c *Config) checkServerSessions() error {
 	switch {
+	case c.AntiReplay != nil && c.AntiReplay.Store == nil:
+		return &ConfigError{"AntiReplay", "there is no Store"}
 	case c.ServerSessions == nil:
 		return nil
 	case c.ServerSessions.Store == nil:

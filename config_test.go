@@ -40,7 +40,7 @@ func fill(t *testing.T, p any) {
 		switch f.Kind() {
 		case reflect.Bool:
 			f.SetBool(true)
-		case reflect.Uint16:
+		case reflect.Uint16, reflect.Uint32:
 			f.SetUint(uint64(VersionTLS13))
 		case reflect.Int:
 			f.SetInt(1)
@@ -85,6 +85,7 @@ func TestCloneCopiesAll(t *testing.T) {
 	fill(t, config)
 	config.SetSessionTicketKeys([][32]byte{{1}})
 	config.rotating, config.recordLimit = config.newKeyRing(), 5
+	config.replays = session.NewAntiReplay(1)
 	before, after := reflect.ValueOf(config).Elem(), reflect.ValueOf(config.Clone()).Elem()
 	for i := range before.NumField() {
 		name := before.Type().Field(i).Name

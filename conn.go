@@ -42,6 +42,7 @@ type Conn struct {
 	handshakeMutex sync.Mutex
 	handshakeErr   error
 	complete       atomic.Bool // the handshake, without an error
+	unplanned      atomic.Bool // it is, and out has no plan yet
 
 	// Set during the handshake, constant afterwards.
 	config        *Config
@@ -49,8 +50,9 @@ type Conn struct {
 	resumedChains [][]*x509.Certificate
 	forgetSession func(failed bool)
 
-	in  inbound
-	out outbound
+	in    inbound
+	out   outbound
+	early earlyData
 
 	engineMutex sync.Mutex
 	engineWiped bool
@@ -180,10 +182,12 @@ func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
 	}
 	c.in.Lock()
 	defer c.unlockIn()
-	if c.handshakeErr = c.handshake(inner); c.handshakeErr == nil {
-		c.complete.Store(true)
+	if err = c.handshake(inner); c.goesOn(err) {
+		return err
 	}
-	return c.handshakeErr
+	c.handshakeErr = err
+	c.complete.Store(err == nil)
+	return err
 }
 
 // VerifyHostname checks that the server's certificate, which must have been
@@ -210,7 +214,7 @@ func (c *Conn) OCSPResponse() []byte { return c.ConnectionState().OCSPResponse }
 // end, and reading goes on here. It does not close the sending side of the
 // connection below.
 func (c *Conn) CloseWrite() error {
-	if !c.complete.Load() {
+	if !c.canSend() {
 		return errEarlyCloseWrite
 	}
 	c.out.Lock()
@@ -242,7 +246,7 @@ func (c *Conn) Close() error {
 		return c.conn.Close()
 	}
 	var alertErr error
-	if c.complete.Load() {
+	if c.canSend() {
 		deadline := time.Now().Add(alertTimeout)
 		// Before the lock, so that who has it does not keep us for longer.
 		_ = c.conn.SetWriteDeadline(deadline)
@@ -332,5 +336,9 @@ func (c *Conn) wipeEngine() {
 	if c.engine != nil {
 		c.engine.Wipe()
 		c.engineWiped = true
+	}
+	if c.forgetSession != nil { // the handshake was begun and left
+		c.forgetSession(false)
+		c.forgetSession = nil
 	}
 }

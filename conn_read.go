@@ -75,9 +75,12 @@ const (
 	// send many.
 	maxUseless  = 32
 	maxWarnings = 4
-	// minSkipped is how much early data of strangers a server passes over even
-	// if it has never allowed any.
+	// minSkipped is how much early data, padding included, a server passes over
+	// even if it has never allowed any.
 	minSkipped = 1<<14 + 1<<10
+	// bareRecord is the length of a protected record without content: header,
+	// type and tag.
+	bareRecord = record.HeaderLen + 1 + 16
 )
 
 // advance reads one record and acts on it. Application data goes to dst and,
@@ -146,7 +149,7 @@ func (c *Conn) open(dst, rec []byte) (record.ContentType, []byte, error) {
 	if typ == record.Alert && c.role == roleServer && c.in.bareAlert(rec[record.HeaderLen:]) {
 		return typ, rec[record.HeaderLen:], nil
 	}
-	if c.in.skip > 0 && c.in.level == handshake.LevelInitial && typ == record.ApplicationData {
+	if c.in.skipping && c.in.level == handshake.LevelInitial && typ == record.ApplicationData {
 		return 0, nil, c.in.skipRecord(rec)
 	}
 	typ, content, err := c.in.opener.Open(dst, rec)
@@ -154,7 +157,7 @@ func (c *Conn) open(dst, rec []byte) (record.ContentType, []byte, error) {
 	case err == nil:
 		c.in.begun = true
 		return typ, content, c.checkType(typ)
-	case c.in.skip > 0 && alert.Of(err) == alert.BadRecordMAC:
+	case c.in.skipping && alert.Of(err) == alert.BadRecordMAC:
 		return 0, nil, c.in.skipRecord(rec)
 	}
 	return 0, nil, err
@@ -162,12 +165,14 @@ func (c *Conn) open(dst, rec []byte) (record.ContentType, []byte, error) {
 
 // checkType refuses records that are not for their time (RFC 9846, section 5.1).
 func (c *Conn) checkType(typ record.ContentType) error {
-	c.in.skip = 0
+	c.in.skipping = false
 	switch {
 	case typ == record.Handshake:
 		return nil
 	case !c.engine.ReadAligned() && (typ == record.ApplicationData || c.engine.State().Version == keyschedule.VersionTLS13):
 		return alert.Errorf(alert.UnexpectedMessage, "%v record within a handshake message", typ)
+	case typ == record.ApplicationData && c.in.level == handshake.LevelEarly:
+		return nil
 	case typ == record.ApplicationData && !c.engine.Established():
 		return alert.Errorf(alert.UnexpectedMessage, "application data before the handshake is complete")
 	}
@@ -182,6 +187,9 @@ func (c *Conn) takeData(dst, content []byte) (int, error) {
 			return 0, c.fail(err)
 		}
 		return 0, nil
+	}
+	if c.in.level == handshake.LevelEarly {
+		return c.takeEarlyData(dst, content)
 	}
 	c.progress(len(content))
 	n := copy(dst, content)
@@ -281,7 +289,12 @@ type inbound struct {
 	begun    bool // a record
 	messages bool // a handshake message, since the last application data
 
-	handshakeBytes, useless, warnings, skip int
+	handshakeBytes, useless, warnings int
+
+	skipping  bool   // early data may come that was not accepted
+	skip      int64  // how much of it
+	earlyLeft int64  // how much there may be to accept
+	early     []byte // early data that was not delivered yet
 }
 
 func (h *inbound) init(exact bool) {
@@ -308,8 +321,12 @@ func (h *inbound) forget() {
 	}
 }
 
-// established ends reading record by record.
-func (h *inbound) established() { h.exact, h.skip, h.useless, h.warnings = false, 0, 0, 0 }
+// established ends reading record by record. Early data that nobody has read
+// comes before all other.
+func (h *inbound) established() {
+	h.exact, h.skipping, h.useless, h.warnings = false, false, 0, 0
+	h.plain, h.early = h.early, nil
+}
 
 // stop ends the receiving side: err is what it returns from now on, unless it
 // has ended already.
@@ -319,7 +336,7 @@ func (h *inbound) stop(err error) {
 	}
 	h.err = err
 	h.forget()
-	h.plain, h.r, h.w, h.headN = nil, 0, 0, 0
+	h.plain, h.early, h.r, h.w, h.headN = nil, nil, 0, 0, 0
 	h.release()
 }
 
@@ -331,10 +348,11 @@ func (h *inbound) bareCCS() bool {
 
 // bareAlert reports whether an alert may stand outside of record protection: the
 // fatal one of a TLS 1.3 client that refuses our first flight, and that, as
-// OpenSSL does, turns its own protection on only with its Finished. Who could
-// forge it could break the connection off by other means too.
+// OpenSSL does, turns its own protection on only with its Finished (RFC 9846,
+// appendix A.1). Who could forge it could break the connection off by other
+// means too.
 func (h *inbound) bareAlert(content []byte) bool {
-	return h.level == handshake.LevelHandshake && h.opener.Seq() == 0 &&
+	return (h.level == handshake.LevelEarly || h.level == handshake.LevelHandshake && h.opener.Seq() == 0) &&
 		len(content) == 2 && content[0] == alertLevelFatal && content[1] != byte(alert.CloseNotify)
 }
 
@@ -354,10 +372,19 @@ func (h *inbound) countWarning() error {
 
 // skipEarlyData lets the server pass over early data that it has not accepted:
 // records that it has no keys for (RFC 9846, section 4.3.10).
-func (h *inbound) skipEarlyData(limit uint32) { h.skip = max(int(limit), minSkipped) }
+func (h *inbound) skipEarlyData(limit uint32) {
+	h.skipping, h.skip = true, max(int64(limit), minSkipped)
+}
 
+// skipRecord passes over a record. What counts is what it may hold at most: a
+// client may send its data in records as small as it likes, but no empty ones.
 func (h *inbound) skipRecord(rec []byte) error {
-	if h.skip -= len(rec); h.skip <= 0 {
+	n := int64(len(rec) - bareRecord)
+	if n <= 0 {
+		return h.countUseless()
+	}
+	h.useless = 0
+	if h.skip -= n; h.skip < 0 {
 		return alert.Errorf(alert.UnexpectedMessage, "too much early data")
 	}
 	return nil

@@ -36,6 +36,11 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
 	}
+	return c.writeAll(b)
+}
+
+// writeAll writes b.
+func (c *Conn) writeAll(b []byte) (int, error) {
 	c.out.Lock()
 	defer c.unlockOut()
 	n := 0
@@ -50,6 +55,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 
 // writeSome writes some of b, by whoever has the keys. out is held.
 func (c *Conn) writeSome(b []byte) (n int, err error) {
+	c.planTX()
 	if c.out.moveDue() {
 		if err := c.moveTX(); err != nil {
 			return 0, err
@@ -127,8 +133,11 @@ func (c *Conn) closeNotify() (sendErr, earlier error) {
 }
 
 // sendQueued sends what should not wait. It is for the handshake, when nobody
-// else has out.
+// else has out, but for early data.
 func (c *Conn) sendQueued() error {
+	if c.early.open.Load() {
+		return c.sendBeside()
+	}
 	c.out.Lock()
 	defer c.out.Unlock()
 	c.due.Store(false)
@@ -303,6 +312,9 @@ type outbound struct {
 	// each, and grow.
 	fixedSize bool
 	records   int
+
+	early     bool  // the keys are those of a client's early data
+	earlyLeft int64 // how much of it there may still be
 }
 
 const (
@@ -348,12 +360,13 @@ func (o *outbound) forget() {
 func (o *outbound) install(ev *handshake.InstallWrite, cfg *Config) {
 	o.forget()
 	o.secret = ev.Secret
+	o.early = ev.Level == handshake.LevelEarly
 	if ev.Keys == nil {
 		o.sealer = new(record.Sealer)
 		return
 	}
 	o.seal(ev.Keys, cfg)
-	if cfg.recordLimit > 0 && ev.Level == handshake.LevelApplication {
+	if cfg.recordLimit > 0 && ev.Level != handshake.LevelHandshake {
 		o.sealer.SetLimit(cfg.recordLimit)
 	}
 	o.fixedSize = cfg.DynamicRecordSizingDisabled

@@ -25,40 +25,65 @@ type outgoing struct {
 	final   error                   // after it nothing is sent, but this returned
 }
 
-// handshake runs the handshake. handshakeMutex and in are held.
+// handshake runs the handshake, or what is left of it. handshakeMutex and in are
+// held.
 func (c *Conn) handshake(ctx context.Context) error {
+	err := c.begin(ctx)
+	if err == nil {
+		err = c.drive(c.engine.Established)
+		c.engine.SetContext(context.Background())
+	}
+	if c.goesOn(err) {
+		return err
+	}
+	if err == nil {
+		c.forget(nil)
+		c.storeSessions()
+		c.in.established()
+		err = c.moveAtOnce()
+	}
+	if err != nil {
+		c.fails(err)
+	}
+	return err
+}
+
+// begin makes the engine, unless early data has done so.
+func (c *Conn) begin(ctx context.Context) error {
+	if c.engine != nil {
+		c.engine.SetContext(ctx)
+		return nil
+	}
 	cfg, err := c.bind()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if c.role == roleClient {
+	case c.role == roleClient:
 		c.engine = handshake.NewClient(ctx, cfg)
-	} else {
+	default:
 		c.engine = handshake.NewServer(ctx, cfg)
-	}
-	err = c.drive()
-	if c.forgetSession != nil {
-		c.forgetSession(err != nil)
-		c.forgetSession = nil
-	}
-	if err != nil {
-		c.wipeEngine()
-		return err
-	}
-	c.engine.SetContext(context.Background())
-	c.storeSessions()
-	c.in.established()
-	if err := c.moveAtOnce(); err != nil {
-		c.wipeEngine()
-		return err
 	}
 	return nil
 }
 
-// drive feeds records to the engine and sends what it wants sent, until the
-// handshake is complete. All that the engine has to say at one time is sent by
-// one Write.
-func (c *Conn) drive() error {
+// fails ends a handshake for err.
+func (c *Conn) fails(err error) {
+	c.forget(err)
+	c.wipeEngine()
+}
+
+// forget drops the session that was offered, and on errors what else is known
+// of the server.
+func (c *Conn) forget(err error) {
+	if c.forgetSession != nil {
+		c.forgetSession(err != nil)
+		c.forgetSession = nil
+	}
+}
+
+// drive feeds records to the engine and sends what it wants sent, until done
+// says so. All that the engine has to say at one time is sent by one Write.
+func (c *Conn) drive(done func() bool) error {
 	if err := c.step(c.engine.Start); err != nil {
 		return newLocalError(err) // nothing was sent, so the peer needs no alert
 	}
@@ -66,7 +91,7 @@ func (c *Conn) drive() error {
 		if err := c.sendQueued(); err != nil {
 			return err
 		}
-		if c.engine.Established() {
+		if done() {
 			return nil
 		}
 		if _, err := c.advance(nil); err != nil {
@@ -80,7 +105,7 @@ func (c *Conn) drive() error {
 // Only calls that consume what was received, whose caller has in, cause the
 // former.
 func (c *Conn) step(call func() error) error {
-	if c.complete.Load() {
+	if c.complete.Load() || c.early.open.Load() {
 		c.engineMutex.Lock()
 		defer c.engineMutex.Unlock()
 	}
@@ -109,8 +134,14 @@ func (c *Conn) apply(batch []outgoing, ev handshake.Event) []outgoing {
 		return append(batch, outgoing{install: &ev})
 	case handshake.InstallRead:
 		c.in.install(ev)
+	case handshake.EarlyDataAccepted:
+		c.early.offered.Store(true)
+		c.early.accepted.Store(true)
 	case handshake.EarlyDataRejected:
-		c.in.skipEarlyData(ev.MaxBytes)
+		c.early.offered.Store(true)
+		if c.role == roleServer {
+			c.in.skipEarlyData(ev.MaxBytes)
+		}
 	case handshake.StoreSession:
 		c.newSessions = append(c.newSessions, ev.Session)
 	case handshake.PeerKeyUpdate:

@@ -126,7 +126,7 @@ func TestEarlyDataSkipped(t *testing.T) {
 			resumes(t, client, server)
 			b := binding{conn: Client(nil, client), cfg: client}
 			hc := b.client()
-			hc.Session.MaxEarlyData, hc.EarlyData = 1<<20, true
+			hc.Session.MaxEarlyData, hc.Session.EarlyData, hc.EarlyData = 1<<20, true, true
 			if test.retry {
 				server.CurvePreferences = []CurveID{CurveP521}
 			}

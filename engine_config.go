@@ -16,7 +16,9 @@ type binding struct {
 	conn *Conn
 	cfg  *Config
 	keys *session.KeyRing // of tickets
+	base *binding         // whose keys they are, nil for this one's
 
+	replays  *session.AntiReplay   // of early data, nil for none
 	stateful *session.StatefulConn // instead of sealed tickets, nil for none
 }
 
@@ -33,6 +35,9 @@ func (c *Conn) bind() (*handshake.Config, error) {
 		return b.client(), nil
 	}
 	b.keys = c.config.keyRing()
+	if err := b.chooseAntiReplay(); err != nil {
+		return nil, err
+	}
 	return b.server(), nil
 }
 
@@ -64,6 +69,7 @@ func (b *binding) client() *handshake.Config {
 	hc.PSKs = cfg.ExternalPSKs
 	hc.GetClientCertificate = b.clientCertificate
 	hc.VerifyResumed = func(*session.State) ([][]*x509.Certificate, error) { return b.conn.resumedChains, nil }
+	hc.EarlyData = b.conn.early.wanted
 	if b.resumes() {
 		hc.AcceptSessions = true
 		hc.Session = b.loadSession()
@@ -87,6 +93,10 @@ func (b *binding) server() *handshake.Config {
 			b.stateful = cfg.ServerSessions.Conn(b.keys)
 		}
 		hc.Tickets = tickets{b}
+		hc.MaxEarlyData = cfg.MaxEarlyData
+		if b.conn.early.wanted && cfg.MaxEarlyData > 0 {
+			hc.AcceptEarlyData = b.acceptEarlyData
+		}
 	}
 	if cfg.GetConfigForClient != nil {
 		hc.GetConfigForClient = b.configForClient
@@ -118,7 +128,10 @@ func (b *binding) configForClient(ctx context.Context, h *handshake.ClientHelloI
 	}
 	next := &binding{conn: b.conn, cfg: cfg, keys: cfg.explicitKeyRing()}
 	if next.keys == nil {
-		next.keys = b.keys
+		next.keys, next.base = b.keys, b
+	}
+	if err := next.chooseAntiReplay(); err != nil {
+		return nil, fromCallback(err)
 	}
 	b.conn.config = cfg
 	hc := next.server()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 
+	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
@@ -30,6 +31,21 @@ var (
 	// ErrInKernel is the answer of [Conn.ExportKeys] when the kernel has keys of
 	// the connection: it gives none back.
 	ErrInKernel = errors.New("tls: the kernel has keys of this connection")
+
+	// ErrNoEarlyData is the answer of [Conn.WriteEarlyData] on a client that has no
+	// session which allows early data. Nothing was sent: the connection can be
+	// used as any other.
+	ErrNoEarlyData = errors.New("tls: no session allows early data")
+	// ErrEarlyDataLimit means that a client's early data has reached the limit of
+	// its session: what is left goes after the handshake.
+	ErrEarlyDataLimit = errors.New("tls: the limit of early data is reached")
+	// ErrEarlyDataOver means that it is too late for a client's early data: the
+	// handshake has gone on, or began without any.
+	ErrEarlyDataOver = errors.New("tls: too late for early data")
+	// ErrEarlyDataVersion means that early data was sent, and the server chose TLS
+	// 1.2, which cannot skip it. The connection has failed; another one can be
+	// tried without early data, but with TLS 1.3 still (RFC 9846, appendix E.3).
+	ErrEarlyDataVersion = handshake.ErrEarlyDataVersion
 
 	errShutdown        = errors.New("tls: protocol is shutdown")
 	errEarlyCloseWrite = errors.New("tls: CloseWrite called before handshake complete")

@@ -141,8 +141,14 @@ func canMove(conn net.Conn) bool {
 // moveAtOnce moves the directions that are to move right after the handshake.
 // handshakeMutex and in are held.
 func (c *Conn) moveAtOnce() error {
-	c.in.plan, c.out.plan = planRX(&c.config.Kernel), planTX(&c.config.Kernel)
-	c.out.Lock()
+	c.in.plan = planRX(&c.config.Kernel)
+	c.unplanned.Store(true)
+	if !c.early.open.Load() {
+		c.out.Lock()
+	} else if !c.out.TryLock() {
+		return c.moveRXAtOnce() // who writes beside the handshake must not keep it up
+	}
+	c.planTX()
 	c.out.place.left.Store(c.out.sealer.Remaining())
 	if c.out.moveDue() {
 		if err := c.moveTX(); err != nil {
@@ -152,10 +158,23 @@ func (c *Conn) moveAtOnce() error {
 		}
 	}
 	c.out.Unlock()
+	return c.moveRXAtOnce()
+}
+
+func (c *Conn) moveRXAtOnce() error {
 	if c.in.moveDue() {
 		return c.moveRX()
 	}
 	return nil
+}
+
+// planTX makes the plan of the sending side, once the handshake is complete. out
+// is held.
+func (c *Conn) planTX() {
+	if c.unplanned.Load() {
+		c.unplanned.Store(false)
+		c.out.plan = planTX(&c.config.Kernel)
+	}
 }
 
 func (o *outbound) moveDue() bool { return !o.plan.settled && o.written >= o.plan.after }

@@ -16,7 +16,8 @@ type SessionState struct {
 	// Extra is carried along with the session, in Bytes and in tickets. What
 	// shares it must append only, and recognise its own entries.
 	Extra [][]byte
-	// EarlyData says whether the session may be used for 0-RTT.
+	// EarlyData says whether the session may be used for early data. Setting it
+	// to false, in WrapSession, UnwrapSession or a client's cache, prevents that.
 	EarlyData bool
 
 	state *session.State
@@ -139,9 +140,35 @@ func (c *Config) keyRing() *session.KeyRing {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.rotating == nil {
+		c.replays = session.NewAntiReplay(0) // before the keys, so that it sees all their tickets
+		c.replays.Time = c.Time
 		c.rotating = c.newKeyRing()
 	}
 	return c.rotating
+}
+
+// ownAntiReplay returns what remembers early data with tickets of ring, if that
+// is the one that rotates by itself; otherwise nil.
+func (c *Config) ownAntiReplay(ring *session.KeyRing) *session.AntiReplay {
+	c.mutex.RLock()
+	defer c.mutex.RUnlock()
+	if ring != c.rotating {
+		return nil
+	}
+	return c.replays
+}
+
+// sharesSessions reports whether others may know the sessions, though nobody has
+// the keys.
+func (c *Config) sharesSessions() bool {
+	if c.WrapSession != nil || c.UnwrapSession != nil {
+		return true
+	}
+	if c.ServerSessions == nil {
+		return false
+	}
+	_, ok := c.ServerSessions.Store.(*session.MemoryStore)
+	return !ok
 }
 
 // EncryptTicket seals a session with the Config's ticket keys. It can serve as
@@ -177,7 +204,9 @@ func (t tickets) Seal(ctx context.Context, conn *handshake.State, s *session.Sta
 	case t.cfg.WrapSession == nil:
 		return t.keys.Seal(s)
 	}
-	ticket, err := t.cfg.WrapSession(t.conn.stateFor(conn), newSessionState(s.Clone()))
+	ss := newSessionState(s.Clone())
+	ticket, err := t.cfg.WrapSession(t.conn.stateFor(conn), ss)
+	s.EarlyData = s.EarlyData && ss.EarlyData
 	return ticket, fromCallback(err)
 }
 

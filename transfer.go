@@ -132,6 +132,7 @@ func (c *Conn) moveFor(size int64) (bool, error) {
 	defer c.leaveWrite()
 	c.out.Lock()
 	defer c.unlockOut()
+	c.planTX()
 	if !c.out.plan.settled && (c.out.moveDue() || planTX(&c.config.Kernel).atTransfer() && size >= minTransfer) {
 		if err := c.moveTX(); err != nil {
 			return false, err

@@ -8,6 +8,7 @@ import (
 	"github.com/go-handoff/tls/internal/redact"
 	"github.com/go-handoff/tls/internal/wire"
 	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/session"
 )
 
 // Engine is one side of one TLS connection's handshake, and of what follows it
@@ -149,16 +150,20 @@ func (e *Engine) State() *State { return &e.neg }
 // Established reports whether the handshake is complete.
 func (e *Engine) Established() bool { return e.established }
 
-// EarlyDataLimit returns how many bytes of early data a client that has started
-// may send, or a server that has accepted some may get; 0 if there is none.
-func (e *Engine) EarlyDataLimit() uint32 {
+// EarlyData returns how many bytes of early data a client that has started may
+// send, or a server that has accepted some may get, and the application protocol
+// that they are in. The limit is 0 if there is none.
+func (e *Engine) EarlyData() (limit uint32, alpn string) {
+	var s *session.State
 	switch {
 	case e.client != nil && e.client.hello != nil && e.client.hello.earlyData:
-		return e.client.psks[0].session.MaxEarlyData
+		s = e.client.psks[0].session
 	case e.server != nil && e.server.schedule.earlyData:
-		return e.server.schedule.psk.session.MaxEarlyData
+		s = e.server.schedule.psk.session
+	default:
+		return 0, ""
 	}
-	return 0
+	return s.MaxEarlyData, s.ALPN
 }
 
 // ReadAligned reports whether no part of a handshake message is pending, so

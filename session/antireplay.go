@@ -47,7 +47,21 @@ type AntiReplay struct {
 	OnError func(error)
 
 	calls storeCalls
+	own   bool // no ticket is older than the store
 }
+
+// NewAntiReplay returns one that remembers so many ClientHellos in memory, 65536 if
+// capacity is less than 1. It is for tickets of this process only, under keys
+// that were made after it and go nowhere else.
+func NewAntiReplay(capacity int) *AntiReplay {
+	if capacity < 1 {
+		capacity = defaultHellos
+	}
+	return &AntiReplay{Store: NewMemoryStore(capacity), own: true}
+}
+
+// defaultHellos needs about ten megabytes, if there are as many in 140 seconds.
+const defaultHellos = 1 << 16
 
 const kindHello = "hello13:"
 
@@ -76,7 +90,7 @@ func (a *AntiReplay) mark(ctx context.Context, ticket *State, key string) (bool,
 	if a.Store == nil {
 		return false, errors.New("there is no store")
 	}
-	if m, ok := a.Store.(*MemoryStore); ok && m.forgot(ticket.CreatedAt, a.now()) {
+	if m, ok := a.Store.(*MemoryStore); ok && !a.own && m.forgot(ticket.CreatedAt, a.now()) {
 		return false, errJustMade
 	}
 	budget := a.Budget

@@ -102,20 +102,28 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestMaxAge: what is known is believed for a time only, though there is a watch.
+// TestMaxAge: what is known is believed for a time only, though there is a watch,
+// and for less if the lease has to be renewed.
 func TestMaxAge(t *testing.T) {
 	t.Parallel()
 	s := sessiontest.StartServer(t, etcdServer)
-	client, n := dial(t, s.Addr)
-	r := NewRing(client, testKey)
-	r.MaxAge = 50 * time.Millisecond
-	defer closeRing(t, r)
-	answersAlone(t, r)
-	before := n.Load()
-	await(t, "another question", func() bool {
-		load(t, r)
-		return n.Load() > before
-	})
+	for name, set := range map[string]func(*Ring){
+		"MaxAge": func(r *Ring) { r.MaxAge = 50 * time.Millisecond },
+		"TTL":    func(r *Ring) { r.MaxAge, r.TTL = time.Hour, 200*time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, n := dial(t, s.Addr)
+			r := NewRing(client, testKey)
+			set(r)
+			defer closeRing(t, r)
+			answersAlone(t, r)
+			before := n.Load()
+			await(t, "another question", func() bool {
+				load(t, r)
+				return n.Load() > before
+			})
+		})
+	}
 }
 
 // TestVersions: what was removed or changed by hand, and comes back, has another

@@ -191,6 +191,7 @@ func TestRestored(t *testing.T) {
 	}
 	s.Restart()
 	second := replace(t, r, first, "second")
+	knew, _ := r.current()
 	lost := replace(t, r, second, "third, which will be lost")
 	s.Kill()
 	if err := os.RemoveAll(dataDir(s.Dir)); err != nil {
@@ -208,6 +209,9 @@ func TestRestored(t *testing.T) {
 	again := replace(t, other, first, "another second")
 	if !sameRevision(again, second) {
 		t.Fatalf("versions %s and %s have different revisions: the test shows nothing", again, second)
+	}
+	if _, ok, err := r.swap(t.Context(), knew, []byte("b")); ok || err != nil {
+		t.Errorf("what is lost is replaced, as another value has its revision: %v", err)
 	}
 	for _, old := range []string{first, second, lost} {
 		if _, ok, err := r.Replace(t.Context(), old, []byte("b")); ok || err != nil {
