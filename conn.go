@@ -161,32 +161,41 @@ func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background(
 // HandshakeContext is [Conn.Handshake] with a context. If ctx ends before the
 // handshake does, the connection is closed and the context's error returned.
 // Afterwards ctx has no effect.
-func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
+func (c *Conn) HandshakeContext(ctx context.Context) error {
 	if c.complete.Load() {
 		return nil
 	}
+	return c.within(ctx, func(ctx context.Context) error {
+		c.handshakeMutex.Lock()
+		defer c.unlockHandshake()
+		if c.handshakeErr != nil || c.complete.Load() {
+			return c.handshakeErr
+		}
+		c.in.Lock()
+		defer c.unlockIn()
+		err := c.handshake(ctx)
+		if c.goesOn(err) {
+			return err
+		}
+		c.handshakeErr = err
+		c.complete.Store(err == nil)
+		return err
+	})
+}
+
+// within calls f, with a context that ends when f does, and closes the
+// connection if ctx ends before.
+func (c *Conn) within(ctx context.Context, f func(context.Context) error) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
-		defer func() {
-			if !stop() {
-				err = ctx.Err()
-			}
-		}()
+	if ctx.Done() == nil {
+		return f(inner)
 	}
-	c.handshakeMutex.Lock()
-	defer c.unlockHandshake()
-	if c.handshakeErr != nil || c.complete.Load() {
-		return c.handshakeErr
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+	err := f(inner)
+	if !stop() {
+		return ctx.Err()
 	}
-	c.in.Lock()
-	defer c.unlockIn()
-	if err = c.handshake(inner); c.goesOn(err) {
-		return err
-	}
-	c.handshakeErr = err
-	c.complete.Store(err == nil)
 	return err
 }
 

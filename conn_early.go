@@ -125,10 +125,17 @@ func (c *Conn) WriteEarlyData(b []byte) (int, error) {
 // reads early data, Handshake keeps it, and afterwards Read returns it.
 // ConnectionState's HandshakeComplete says whether the handshake is complete.
 func (c *Conn) ReadEarlyData(b []byte) (int, error) {
+	return c.ReadEarlyDataContext(context.Background(), b)
+}
+
+// ReadEarlyDataContext is [Conn.ReadEarlyData] with a context for the part of the
+// handshake that the first call runs, as [Conn.HandshakeContext] has it. On
+// reading itself it has no effect.
+func (c *Conn) ReadEarlyDataContext(ctx context.Context, b []byte) (int, error) {
 	if c.role == roleClient {
 		return 0, errors.New("tls: ReadEarlyData called on TLS client connection")
 	}
-	if err := c.acceptEarlyData(); err != nil {
+	if err := c.acceptEarlyData(ctx); err != nil {
 		return 0, err
 	}
 	if !c.early.open.Load() || c.complete.Load() {
@@ -310,10 +317,15 @@ func (c *Conn) urgent() bool {
 
 // acceptEarlyData runs a server's handshake until it is known whether there is
 // early data to accept, unless somebody has begun it.
-func (c *Conn) acceptEarlyData() error {
+func (c *Conn) acceptEarlyData(ctx context.Context) error {
 	if c.early.open.Load() || c.complete.Load() {
 		return nil
 	}
+	return c.within(ctx, c.takeHello)
+}
+
+// takeHello is acceptEarlyData for who comes first.
+func (c *Conn) takeHello(ctx context.Context) error {
 	c.handshakeMutex.Lock()
 	defer c.unlockHandshake()
 	if c.handshakeErr != nil || c.engine != nil {
@@ -322,9 +334,10 @@ func (c *Conn) acceptEarlyData() error {
 	c.in.Lock()
 	defer c.unlockIn()
 	c.early.wanted = true
-	err := c.begin(context.Background())
+	err := c.begin(ctx)
 	if err == nil {
 		err = c.drive(c.helloTaken)
+		c.engine.SetContext(context.Background())
 	}
 	if err != nil {
 		c.handshakeErr = err
