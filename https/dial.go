@@ -4,9 +4,9 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/go-handoff/tls"
 )
@@ -82,41 +82,42 @@ func (d *dialer) dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 
 // handshake runs TLS on conn, which is closed if that fails.
 func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string, protos []string) (*tls.Conn, error) {
+	config, err := d.configFor(addr, protos)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout(), handshakeTimeoutError{})
+	defer cancel()
+	c := tls.Client(conn, config)
+	if err := handshake(ctx, c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// configFor returns the config for a server.
+func (d *dialer) configFor(addr string, protos []string) (*tls.Config, error) {
 	config := d.config.Clone()
 	config.NextProtos = protos
 	if config.ServerName == "" {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
-			conn.Close()
 			return nil, err
 		}
 		config.ServerName = host
 	}
-	// net/http lets connections get ready that nobody waits for any more, so
-	// there must be a bound.
-	timeout := d.base.TLSHandshakeTimeout
-	if timeout <= 0 {
-		timeout = defaultHandshakeTimeout
+	return config, nil
+}
+
+// timeout bounds a handshake: net/http lets connections get ready that nobody
+// waits for any more.
+func (d *dialer) timeout() time.Duration {
+	if d.base.TLSHandshakeTimeout > 0 {
+		return d.base.TLSHandshakeTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, handshakeTimeoutError{})
-	defer cancel()
-	trace := httptrace.ContextClientTrace(ctx)
-	if trace != nil && trace.TLSHandshakeStart != nil {
-		trace.TLSHandshakeStart()
-	}
-	c := tls.Client(conn, config)
-	err := c.HandshakeContext(ctx)
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if trace != nil && trace.TLSHandshakeDone != nil {
-		trace.TLSHandshakeDone(c.ConnectionState(), err)
-	}
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
+	return defaultHandshakeTimeout
 }
 
 // handshakeTimeoutError is a net.Error, as net/http's is.

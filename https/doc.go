@@ -63,7 +63,11 @@ func Conn(c net.Conn) *tls.Conn {
 		return c
 	case *http2Conn:
 		return c.tls
+	case *earlyConn:
+		return c.Conn
 	case *clientConn:
+		return c.Conn
+	case *earlyClient:
 		return c.Conn
 	}
 	return nil

@@ -75,7 +75,7 @@ func hookHTTP2(srv *http.Server) bool {
 		// conn is nothing but a wrapper, which has this method.
 		if w, ok := conn.NetConn().(interface{ UnencryptedNetConn() net.Conn }); ok {
 			if c, ok := w.UnencryptedNetConn().(*http2Conn); ok {
-				h = &secureHandler{h, c.state}
+				h = &secureHandler{h, c.state, c.early}
 			}
 		}
 		serve(srv, conn, h)
@@ -89,10 +89,14 @@ func hookHTTP2(srv *http.Server) bool {
 type secureHandler struct {
 	http.Handler
 	state *tls.ConnectionState
+	early *earlyConn // nil for none
 }
 
 func (h *secureHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.TLS = h.state
+	if h.early != nil {
+		h.early.gate(r)
+	}
 	h.Handler.ServeHTTP(w, r)
 }
 
@@ -111,12 +115,13 @@ type http2Conn struct {
 	net.Conn // tls, without its other methods
 	tls      *tls.Conn
 	state    *tls.ConnectionState
-	seen     int // of the preface
+	early    *earlyConn // nil for none
+	seen     int        // of the preface
 }
 
 // newHTTP2Conn returns nil, after telling the peer, if HTTP/2 must not be spoken
 // on conn.
-func newHTTP2Conn(conn *tls.Conn, state *tls.ConnectionState) net.Conn {
+func newHTTP2Conn(conn *tls.Conn, state *tls.ConnectionState, early *earlyConn) net.Conn {
 	if prohibited(state.CipherSuite) {
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = io.WriteString(conn, inadequateSecurity)
@@ -125,7 +130,12 @@ func newHTTP2Conn(conn *tls.Conn, state *tls.ConnectionState) net.Conn {
 	// net/http sets another deadline, if the server has one, and clears this one
 	// when it has the preface.
 	_ = conn.SetReadDeadline(time.Now().Add(prefaceTimeout))
-	return &http2Conn{Conn: conn, tls: conn, state: state}
+	c := &http2Conn{Conn: conn, tls: conn, state: state, early: early}
+	if early != nil {
+		early.admitAll()
+		c.Conn = early
+	}
+	return c
 }
 
 // Read ends the connection where it does not begin as HTTP/2 does: net/http

@@ -113,11 +113,17 @@ func (l *listener) handshake(inner net.Conn) {
 	timeout := handshakeTimeout(l.srv)
 	ctx, cancel := context.WithTimeoutCause(l.ctx, timeout, fmt.Errorf("not complete after %v", timeout))
 	defer cancel()
-	if err := conn.HandshakeContext(context.WithValue(ctx, http.LocalAddrContextKey, conn.LocalAddr())); err != nil {
+	first, err := earlyHandshake(context.WithValue(ctx, http.LocalAddrContextKey, conn.LocalAddr()), conn)
+	if err != nil {
 		l.refuse(ctx, conn, err)
 		return
 	}
-	if c := l.dispatch(conn); c == nil || !l.deliver(accepted{conn: c}) {
+	c, err := l.dispatch(ctx, conn, first)
+	if err != nil {
+		l.refuse(ctx, conn, err)
+		return
+	}
+	if c == nil || !l.deliver(accepted{conn: c}) {
 		conn.Close()
 	}
 }
@@ -132,18 +138,25 @@ func (l *listener) recoverPanic(conn net.Conn) {
 }
 
 // dispatch returns what net/http shall get for the protocol that was agreed on,
-// or nil if that is none of its.
-func (l *listener) dispatch(conn *tls.Conn) net.Conn {
+// or nil if that is none of its. What it brought as early data begins with first.
+func (l *listener) dispatch(ctx context.Context, conn *tls.Conn, first []byte) (net.Conn, error) {
 	state := conn.ConnectionState()
+	var early *earlyConn
+	if first != nil {
+		early = newEarlyConn(conn, &state, first)
+	}
 	switch state.NegotiatedProtocol {
 	case "", protoHTTP1, "http/1.0":
-		return conn
+		if early != nil {
+			return early, early.admit(ctx)
+		}
+		return conn, nil
 	case protoHTTP2:
 		if l.http2 {
-			return newHTTP2Conn(conn, &state)
+			return newHTTP2Conn(conn, &state, early), nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // defaultHandshakeTimeout is for servers and clients without a timeout of their

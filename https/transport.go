@@ -3,6 +3,7 @@ package https
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -16,6 +17,16 @@ import (
 // zero value is not usable: see [NewTransport]. It may be used by any number of
 // goroutines.
 type Transport struct {
+	// EarlyData sends a request as early data (RFC 8470) where a new connection
+	// is made for it, config has a session that allows it, and the request may be
+	// sent twice: GET, HEAD, OPTIONS and TRACE without a body. That spares a round
+	// trip; but somebody may record it and send it again. Requests that a server
+	// has not accepted, or answered by 425 (Too Early), are sent again after the
+	// handshake. Such a Transport speaks HTTP/1.1 only, and its connections'
+	// handshakes wait for the first request. It must be set before the Transport
+	// is used.
+	EarlyData bool
+
 	base      *http.Transport
 	config    *tls.Config
 	protocols http.Protocols
@@ -103,6 +114,10 @@ func (t *Transport) route(req *http.Request) (*route, error) {
 	r := t.routes[key]
 	if r == nil {
 		r = newRoute(&dialer{t.base, t.config, proxy}, t.protocols)
+		if t.EarlyData {
+			r.http1.DialTLSContext = r.dialEarly
+			r.early = true
+		}
 		t.routes[key] = r
 	}
 	return r, nil
@@ -116,6 +131,7 @@ func (t *Transport) route(req *http.Request) (*route, error) {
 type route struct {
 	dialer       *dialer
 	protocols    http.Protocols
+	early        bool
 	http1, http2 *http.Transport
 	upgrades     *http.Transport // HTTP/1 for WebSocket
 
@@ -166,7 +182,9 @@ const maxAttempts = 3
 
 func (r *route) roundTrip(req *http.Request) (*http.Response, error) {
 	switch {
-	case !r.protocols.HTTP2():
+	case r.early && !isUpgrade(req):
+		return r.viaEarly(req)
+	case !r.protocols.HTTP2() && !r.early:
 		return r.viaHTTP1(r.http1, req, nil)
 	case isUpgrade(req):
 		return r.viaHTTP1(r.upgrades, req, nil)
@@ -222,16 +240,19 @@ func (r *route) viaHTTP2(req *http.Request, o *origin) (*http.Response, error) {
 // viaHTTP1 also sets Response.TLS, which net/http's implementation of HTTP/2
 // does itself.
 func (r *route) viaHTTP1(t *http.Transport, req *http.Request, o *origin) (*http.Response, error) {
-	var conn *clientConn
+	var conn net.Conn
 	ctx := httptrace.WithClientTrace(withOrigin(req.Context(), o), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { conn, _ = info.Conn.(*clientConn) },
+		GotConn: func(info httptrace.GotConnInfo) { conn = info.Conn },
 	})
 	resp, err := t.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	if conn != nil {
-		resp.TLS = conn.state
+	switch c := conn.(type) {
+	case *clientConn:
+		resp.TLS = c.state
+	case *earlyClient:
+		resp.TLS = c.state
 	}
 	return resp, nil
 }
