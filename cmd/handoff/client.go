@@ -29,10 +29,12 @@ type dialed struct {
 	*tls.Conn
 	connect, handshake time.Duration
 	ready              time.Time
+	early              string // what became of early data, if there was some
 }
 
-// dial connects and handshakes, each for a bounded time.
-func dial(ctx context.Context, addr string, config *tls.Config) (*dialed, error) {
+// dial connects and handshakes, each for a bounded time. Early data is sent as
+// such if it can be, and otherwise after the handshake.
+func dial(ctx context.Context, addr string, config *tls.Config, early []byte) (*dialed, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -48,15 +50,51 @@ func dial(ctx context.Context, addr string, config *tls.Config) (*dialed, error)
 	}
 	d := &dialed{Conn: tls.Client(raw, config), connect: time.Since(start)}
 	start = time.Now()
-	limited, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	if err := d.HandshakeContext(limited); err != nil {
+	if err := d.shakeHands(ctx, early); err != nil {
 		raw.Close()
 		return nil, explainHandshake(err)
 	}
 	d.ready = time.Now()
 	d.handshake = d.ready.Sub(start)
-	return d, nil
+	return d, d.sendAgain(early)
+}
+
+// shakeHands handshakes, with early data if there is some.
+func (d *dialed) shakeHands(ctx context.Context, early []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if len(early) > 0 {
+		_ = d.SetWriteDeadline(time.Now().Add(handshakeTimeout))
+		_, err := d.WriteEarlyData(early)
+		if err != nil && !errors.Is(err, tls.ErrNoEarlyData) && !errors.Is(err, tls.ErrEarlyDataLimit) {
+			return err
+		}
+		_ = d.SetWriteDeadline(time.Time{})
+	}
+	return d.HandshakeContext(ctx)
+}
+
+// sendAgain sends what was not accepted as early data, or was too much for it.
+func (d *dialed) sendAgain(early []byte) error {
+	if len(early) == 0 {
+		return nil
+	}
+	rest := early
+	switch state := d.EarlyData(); {
+	case state.Accepted:
+		rest = early[state.Bytes:]
+		d.early = fmt.Sprintf("%d bytes accepted", state.Bytes)
+	case state.Offered:
+		d.early = fmt.Sprintf("%d bytes not accepted", state.Bytes)
+	default:
+		d.early = "the session does not allow it"
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	d.early += fmt.Sprintf(", %d bytes sent after the handshake", len(rest))
+	_, err := d.Write(rest)
+	return err
 }
 
 var (

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type connectCmd struct {
 	ALPN       []string `name:"alpn" placeholder:"PROTO,..." help:"Offer these application protocols, such as h2,http/1.1."`
 	Resume     bool     `xor:"again" help:"Connect twice, the second time with the session of the first. Data goes over the second connection."`
 	Reconnect  int      `xor:"again" placeholder:"N" help:"Connect again so many times, each with the session of the one before. Data goes over the last connection."`
+	EarlyData  string   `name:"early-data" placeholder:"FILE" help:"On the last connection, send this file as early data (0-RTT), or after the handshake if the server does not accept it."`
 	Brief      bool     `help:"Do not print the certificate chain."`
 	clientFlags
 }
@@ -29,11 +31,15 @@ type connectCmd struct {
 func (connectCmd) Help() string {
 	return `What was negotiated goes to standard error. Then standard input is sent and what the server sends goes to standard output. At the end of standard input the server is told so (close_notify), and the command ends when the server closes.
 
+What is sent by --early-data arrives a round trip earlier, but whoever has recorded it can send it once more: take something that is harmless when it comes twice. It needs a session whose server allows it, so a connection is made before.
+
 Examples:
 
   handoff connect example.com </dev/null
 
   printf 'HEAD / HTTP/1.0\r\n\r\n' | handoff connect localhost:8443 --cacert cert.pem --brief
+
+  handoff connect example.com --alpn http/1.1 --early-data request.txt </dev/null
 
   handoff connect example.com --alpn h2,http/1.1 --max 1.2 --reconnect 3 </dev/null`
 }
@@ -44,6 +50,26 @@ func (c *connectCmd) Validate() error {
 		return fmt.Errorf("--reconnect %d is no number of connections", c.Reconnect)
 	}
 	return c.versionFlags.Validate()
+}
+
+// maxEarlyFile is more than any server accepts.
+const maxEarlyFile = 1 << 20
+
+// earlyData reads the file of --early-data.
+func (c *connectCmd) earlyData() ([]byte, error) {
+	if c.EarlyData == "" {
+		return nil, nil
+	}
+	f, err := os.Open(c.EarlyData)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxEarlyFile+1))
+	if err == nil && len(b) > maxEarlyFile {
+		err = fmt.Errorf("%s is longer than %d bytes, and no early data", c.EarlyData, maxEarlyFile)
+	}
+	return b, err
 }
 
 // address is HOST or HOST:PORT.
@@ -82,6 +108,10 @@ func (c *connectCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	config.ServerName, config.NextProtos = c.ServerName, c.ALPN
+	early, err := c.earlyData()
+	if err != nil {
+		return err
+	}
 	if c.again() > 0 {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
@@ -90,7 +120,7 @@ func (c *connectCmd) Run(ctx context.Context, p *process) error {
 			return err
 		}
 	}
-	d, err := c.connect(ctx, p, config)
+	d, err := c.connect(ctx, p, config, early)
 	if err != nil {
 		return err
 	}
@@ -99,15 +129,15 @@ func (c *connectCmd) Run(ctx context.Context, p *process) error {
 
 // again is how often to connect again.
 func (c *connectCmd) again() int {
-	if c.Resume {
+	if c.Resume || c.EarlyData != "" && c.Reconnect == 0 {
 		return 1
 	}
 	return c.Reconnect
 }
 
 // connect connects and prints what came of it.
-func (c *connectCmd) connect(ctx context.Context, p *process, config *tls.Config) (*dialed, error) {
-	d, err := dial(ctx, withPort(string(c.Addr)), config)
+func (c *connectCmd) connect(ctx context.Context, p *process, config *tls.Config, early []byte) (*dialed, error) {
+	d, err := dial(ctx, withPort(string(c.Addr)), config, early)
 	if bad := (*tls.CertificateVerificationError)(nil); errors.As(err, &bad) {
 		return nil, errors.Join(c.reportChain(p.stderr, bad.UnverifiedCertificates), err)
 	}
@@ -126,6 +156,9 @@ func (c *connectCmd) report(w io.Writer, d *dialed, config *tls.Config) error {
 	fmt.Fprintf(w, "connected to %s\n", d.RemoteAddr())
 	if err := reportNegotiated(w, d.Conn); err != nil {
 		return err
+	}
+	if d.early != "" {
+		fmt.Fprintf(w, "  early data: %s\n", d.early)
 	}
 	chain := d.ConnectionState().PeerCertificates
 	if err := c.reportChain(w, chain); err != nil {
@@ -212,7 +245,7 @@ func (c *connectCmd) obtainSession(ctx context.Context, p *process, config *tls.
 	cache := newSessionCache(config.ClientSessionCache)
 	config = config.Clone()
 	config.ClientSessionCache = cache
-	d, err := c.connect(ctx, p, config)
+	d, err := c.connect(ctx, p, config, nil)
 	if err != nil {
 		return err
 	}

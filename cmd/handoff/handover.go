@@ -214,7 +214,7 @@ func (r *relay) check(parts []part) error {
 // download downloads the file, has the server replaced meanwhile, and checks
 // what has arrived.
 func (r *relay) download(ctx context.Context, team *team) error {
-	d, err := dial(ctx, team.addr, &tls.Config{RootCAs: r.roots, KeyLogWriter: r.keyLog})
+	d, err := dial(ctx, team.addr, &tls.Config{RootCAs: r.roots, KeyLogWriter: r.keyLog}, nil)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,8 @@ With --handover, a server is replaced by starting the next one with the same SOC
 
 By default a server makes the keys of its session tickets itself, and forgets them when it ends. With --tickets, servers share them: a client that comes back resumes its session with any of them, and after a restart. They are sealed under --tickets-key, which all servers need; "handoff tickets" makes one, and shows the state of the ticket keys. A server that cannot reach them at the start makes its own until it can. Sessions are bound to the certificate, so give --cert too.
 
+With --early-data, a client that comes back may send its first request together with its hello, and the answer begins a round trip earlier. Somebody who has recorded it can send it again: of all servers that share --tickets only one accepts it, and once, but no server can know it all. What a GET does here is harmless when it is done twice. Servers that share keys share what they have seen as well: in a directory beside the file of --tickets, or in Redis.
+
 Examples:
 
   handoff serve .
@@ -65,6 +67,9 @@ Examples:
 func (c *serveCmd) Validate() error {
 	if c.Handover != "" && c.HTTP2 {
 		return errors.New("--handover and --http2 can't be used together: connections that move speak HTTP/1.1")
+	}
+	if c.Handover != "" && c.EarlyData > 0 {
+		return errors.New("--handover and --early-data can't be used together: what serves connections that move takes none")
 	}
 	return errors.Join(c.versionFlags.Validate(), c.ticketFlags.Validate())
 }
