@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/go-handoff/tls/session"
 )
 
 // earlyServer returns a server's Config that allows early data.
@@ -135,4 +137,9 @@ type countingConn struct {
 func (c *countingConn) Write(b []byte) (int, error) {
 	c.writes++
 	return c.Conn.Write(b)
+}
+
+// newMemoryAntiReplay returns one for servers of this process.
+func newMemoryAntiReplay() *session.AntiReplay {
+	return &session.AntiReplay{Store: session.NewMemoryStore(0)}
 }

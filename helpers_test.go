@@ -1,16 +1,21 @@
 package tls
 
 import (
+	"bytes"
 	"context"
 	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/subtle"
 	stdtls "crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/big"
@@ -18,6 +23,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-handoff/tls/record"
 )
 
 // authority signs the certificates of these tests.
@@ -224,4 +231,32 @@ func exchange(from, to net.Conn, msg string) error {
 		return errors.New("wrong data: " + string(buf))
 	}
 	return <-done
+}
+
+// sealAny makes a record that record.Sealer would not, with AES-GCM. It returns
+// what seals the next one.
+func sealAny(t testing.TB, sealer *record.Sealer, typ record.ContentType, content []byte) ([]byte, *record.Sealer) {
+	t.Helper()
+	keys := sealer.Release()
+	block, err := aes.NewCipher(keys.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := binary.BigEndian.AppendUint64(nil, keys.Seq)
+	keys.Seq++
+	if keys.Suite.Version == VersionTLS12 {
+		head := append([]byte{byte(typ), 3, 3}, binary.BigEndian.AppendUint16(nil, uint16(8+len(content)+16))...)
+		extra := append(append(bytes.Clone(seq), head[:3]...), binary.BigEndian.AppendUint16(nil, uint16(len(content)))...)
+		rec := aead.Seal(append(head, seq...), append(bytes.Clone(keys.IV()), seq...), content, extra)
+		return rec, record.NewSealer(keys)
+	}
+	head := append([]byte{23, 3, 3}, binary.BigEndian.AppendUint16(nil, uint16(len(content)+1+16))...)
+	nonce := bytes.Clone(keys.IV())
+	subtle.XORBytes(nonce[4:], nonce[4:], seq)
+	rec := aead.Seal(head, nonce, append(bytes.Clone(content), byte(typ)), bytes.Clone(head))
+	return rec, record.NewSealer(keys)
 }

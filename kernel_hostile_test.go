@@ -4,9 +4,6 @@ package tls
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -192,28 +189,9 @@ func hostileTicket(n int) []byte {
 }
 
 // sealAny makes a record that record.Sealer would not.
-func (p *secretPeer) sealAny(typ record.ContentType, content []byte) []byte {
-	keys := p.sealer.Release()
-	defer func() { p.sealer = record.NewSealer(keys) }()
-	block, err := aes.NewCipher(keys.Key())
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	seq := binary.BigEndian.AppendUint64(nil, keys.Seq)
-	keys.Seq++
-	if keys.Suite.Version == VersionTLS12 {
-		head := append([]byte{byte(typ), 3, 3}, binary.BigEndian.AppendUint16(nil, uint16(8+len(content)+16))...)
-		extra := append(append(bytes.Clone(seq), head[:3]...), binary.BigEndian.AppendUint16(nil, uint16(len(content)))...)
-		return aead.Seal(append(head, seq...), append(bytes.Clone(keys.IV()), seq...), content, extra)
-	}
-	head := append([]byte{23, 3, 3}, binary.BigEndian.AppendUint16(nil, uint16(len(content)+1+16))...)
-	nonce := bytes.Clone(keys.IV())
-	subtle.XORBytes(nonce[4:], nonce[4:], seq)
-	return aead.Seal(head, nonce, append(bytes.Clone(content), byte(typ)), bytes.Clone(head))
+func (p *secretPeer) sealAny(typ record.ContentType, content []byte) (rec []byte) {
+	rec, p.sealer = sealAny(p.t, p.sealer, typ, content)
+	return rec
 }
 
 func versioned(rec []byte, minor byte) []byte {
