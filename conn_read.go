@@ -169,8 +169,6 @@ func (c *Conn) checkType(typ record.ContentType) error {
 	switch {
 	case typ == record.Handshake:
 		return nil
-	case typ == record.ChangeCipherSpec && c.in.level != handshake.LevelInitial && c.engine.State().Version == keyschedule.VersionTLS13:
-		return alert.Errorf(alert.UnexpectedMessage, "protected ChangeCipherSpec")
 	case !c.engine.ReadAligned() && (typ == record.ApplicationData || c.engine.State().Version == keyschedule.VersionTLS13):
 		return alert.Errorf(alert.UnexpectedMessage, "%v record within a handshake message", typ)
 	case typ == record.ApplicationData && c.in.level == handshake.LevelEarly:
