@@ -391,6 +391,9 @@ func (o *outbound) sealQueue(dst []byte, queue []outgoing, cfg *Config) ([]byte,
 		case q.install != nil:
 			o.install(q.install, cfg)
 		case q.body != nil:
+			if q.typ == record.ChangeCipherSpec {
+				o.sealer.SetPlaintextVersion(0) // the first ClientHello is over
+			}
 			if dst, err = o.sealer.Seal(dst, q.typ, q.body); err != nil {
 				o.stop(err)
 			}
