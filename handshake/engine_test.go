@@ -430,6 +430,25 @@ func TestGREASE(t *testing.T) {
 	}
 }
 
+// TestEarlyDataWithoutPSK: early data that no key was offered for is passed over
+// as any other that a server does not accept.
+func TestEarlyDataWithoutPSK(t *testing.T) {
+	client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+	server.MaxEarlyData = 100
+	client.rewrite = func(raw []byte) []byte {
+		if m, err := parseClientHello(raw[messageHeaderLen:]); raw[0] == byte(typeClientHello) && err == nil {
+			m.earlyData = true
+			return m.marshal()
+		}
+		return raw
+	}
+	p := newPair(client, server)
+	_ = p.run(false) // this client does not expect what it has asked for
+	if p.server.earlyVerdict != "rejected" {
+		t.Errorf("early data: %q", p.server.earlyVerdict)
+	}
+}
+
 // TestFallbackBelowUs: a client that fell back to a version that we do not even
 // speak is told of that (RFC 7507, section 3).
 func TestFallbackBelowUs(t *testing.T) {

@@ -79,8 +79,6 @@ func checkClientHello13(m *clientHello) error {
 		return alert.Errorf(alert.MissingExtension, "pre_shared_key without psk_key_exchange_modes")
 	case !m.has(extPreSharedKey) && (!m.has(extSignatureAlgorithms) || !m.has(extSupportedGroups)):
 		return alert.Errorf(alert.MissingExtension, "ClientHello without signature_algorithms or supported_groups")
-	case m.earlyData && !m.has(extPreSharedKey):
-		return alert.Errorf(alert.IllegalParameter, "early_data without pre_shared_key")
 	}
 	offered := make(map[NamedGroup]bool, len(m.supportedGroups))
 	for _, g := range m.supportedGroups {
