@@ -84,11 +84,11 @@ race:
 	@$(call each, go test -race ./...)
 
 fuzz:
-	@for p in $$(go list ./...); do \
+	@for m in $(MODULES); do cd $(CURDIR)/$$m; for p in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 		done; \
-	done
+	done; done
 
 lint:
 	@$(call each, go run $(GOLANGCILINT) run --config $(CURDIR)/.golangci.yml ./...)
