@@ -136,7 +136,7 @@ func (c *Conn) ReadEarlyDataContext(ctx context.Context, b []byte) (int, error) 
 		return 0, errors.New("tls: ReadEarlyData called on TLS client connection")
 	}
 	if err := c.acceptEarlyData(ctx); err != nil {
-		return 0, err
+		return 0, notEOF(err)
 	}
 	if !c.early.open.Load() || c.complete.Load() {
 		return 0, io.EOF
@@ -156,13 +156,19 @@ func (c *Conn) ReadEarlyDataContext(ctx context.Context, b []byte) (int, error) 
 			return 0, nil
 		}
 		n, err := c.advance(b)
-		if err == io.EOF { // close_notify
-			err = io.ErrUnexpectedEOF
-		}
 		if n > 0 || err != nil {
-			return n, err
+			return n, notEOF(err)
 		}
 	}
+}
+
+// notEOF returns err, but for the end of the connection, which is not that of
+// early data.
+func notEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // canSend reports whether application data may be sent.

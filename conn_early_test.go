@@ -40,9 +40,9 @@ func readEarly(s *Conn) (string, error) {
 }
 
 // earlyReader reads early data.
-type earlyReader struct{ *Conn }
+type earlyReader struct{ conn *Conn }
 
-func (r earlyReader) Read(b []byte) (int, error) { return r.ReadEarlyData(b) }
+func (r earlyReader) Read(b []byte) (int, error) { return r.conn.ReadEarlyData(b) }
 
 // do runs f, and returns a function that waits for its error.
 func do(f func() error) func() error {

@@ -184,9 +184,7 @@ func attack(t *testing.T, session, server *Config, play func(c *rawClient)) (ear
 	c := newRawClient(t, a, session, server)
 	go func() { done <- serveEarly(s) }()
 	play(c)
-	if err := a.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Error(err)
-	}
+	_ = a.(*net.TCPConn).CloseWrite() // the server may have closed it already
 	_, _ = io.Copy(io.Discard, a)
 	return <-done, s
 }
@@ -498,5 +496,24 @@ func TestEarlyDataSkippedEnds(t *testing.T) {
 			c.data("more")
 		})
 		checkOutcome(t, o, "", "", alert.BadRecordMAC)
+	}
+}
+
+// TestEarlyDataNobody accepts a connection that ends before it has begun: that is
+// no end of early data.
+func TestEarlyDataNobody(t *testing.T) {
+	for name, first := range map[string]string{"nothing": "", "half a header": "\x16\x03", "half a record": "\x16\x03\x01\x01\x00\x01"} {
+		a, b := sockets(t)
+		_, err := io.WriteString(a, first)
+		if err := errors.Join(err, a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s := Server(b, earlyServer())
+		for range 2 {
+			if _, err := readEarly(s); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		s.Close()
 	}
 }
