@@ -121,6 +121,7 @@ func (s *simulation) act(r *KeyRing) {
 	}
 	visit(s.t, r)
 	name := sealsWith(s.t, r)
+	settle(r)
 	s.inStep[name]++
 	if s.late = append(s.late, name); len(s.late) > 5 {
 		s.late = s.late[1:]
