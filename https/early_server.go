@@ -143,12 +143,17 @@ func mayBeSafe(b []byte) bool {
 }
 
 // earlyRequest reports whether a request may be let in early: it is safe, and
-// ends with its head.
+// ends with its head. Line feeds without a carriage return are not for it:
+// net/http takes them for the ends of lines too, and so would find the end of the
+// request, and another one, before we do.
 func earlyRequest(head []byte) bool {
 	if !mayBeSafe(head) {
 		return false
 	}
 	for line := range bytes.Lines(head) {
+		if len(line) < 2 || bytes.IndexByte(line, '\r') != len(line)-2 {
+			return false
+		}
 		name, _, _ := bytes.Cut(line, []byte(":"))
 		switch {
 		case bytes.EqualFold(name, []byte("Content-Length")), bytes.EqualFold(name, []byte("Transfer-Encoding")),

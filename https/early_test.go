@@ -220,6 +220,8 @@ func TestEarlyRequests(t *testing.T) {
 		{"PUT after GET", "GET /a" + end + "\r\nPUT /b" + end + "Content-Length: 1\r\n\r\nx", []string{"GET /a early=1 body= complete=false", "PUT /b early= body=x complete=false"}},
 		{"GET with a body", "GET /a" + end + "Content-Length: 2\r\n\r\nxy", []string{"GET /a early= body=xy complete=false"}},
 		{"chunked", "GET /a" + end + "Transfer-Encoding: chunked\r\n\r\n1\r\nz\r\n0\r\n\r\n", []string{"GET /a early= body=z complete=false"}},
+		{"another request behind bare line feeds", "GET /a HTTP/1.1\nHost: a\n\nPOST /b HTTP/1.1\r\nHost: a\r\n\r\n", []string{"GET /a early= body= complete=false", "POST /b early= body= complete=false"}},
+		{"another request behind a line feed", "GET /a HTTP/1.1\r\nHost: a\r\n\nDELETE /b HTTP/1.1\r\nHost: a\r\n\r\n", []string{"GET /a early= body= complete=false", "DELETE /b early= body= complete=false"}},
 		{"bare line feeds", "GET /a HTTP/1.1\nHost: a\n\n", []string{"GET /a early= body= complete=false"}},
 	}
 	for _, test := range tests {
