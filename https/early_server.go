@@ -3,11 +3,11 @@ package https
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-handoff/tls"
@@ -59,6 +59,7 @@ type earlyConn struct {
 	state    *tls.ConnectionState
 	settled  chan struct{} // closed when Read has completed the handshake
 	complete func()        // closes settled, once
+	closed   atomic.Bool
 
 	// What was received and may be read, and what must wait for the handshake.
 	// Who reads has them.
@@ -166,6 +167,9 @@ func earlyRequest(head []byte) bool {
 
 // Read reads what may be read now, and completes the handshake before the rest.
 func (c *earlyConn) Read(b []byte) (int, error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	if n := copy(b, c.ready); n > 0 || len(b) == 0 {
 		c.ready = c.ready[n:]
 		return n, nil
@@ -205,7 +209,12 @@ func (c *earlyConn) settle() error {
 }
 
 // Write answers early data too.
-func (c *earlyConn) Write(b []byte) (int, error) { return c.Conn.WriteEarlyData(b) }
+func (c *earlyConn) Write(b []byte) (int, error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.WriteEarlyData(b)
+}
 
 // ReadFrom implements [io.ReaderFrom] as the connection does, once it can.
 func (c *earlyConn) ReadFrom(r io.Reader) (int64, error) {
@@ -231,10 +240,22 @@ func (c *earlyConn) CloseWrite() error {
 	return c.Conn.CloseWrite()
 }
 
-// Close waits for the client to complete the handshake, for a bounded time: what
-// it sends to a socket that is closed would take away what it has not read yet.
+// Close closes the connection when the client has completed the handshake, or
+// after a while: what it sends to a socket that is closed would take away what
+// it has not read yet. It does not wait for that, as net/http closes all of a
+// server's connections one after the other.
 func (c *earlyConn) Close() error {
-	return errors.Join(ignoreTimeout(c.await()), c.Conn.Close())
+	if c.isComplete() {
+		return c.Conn.Close()
+	}
+	if c.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	go func() {
+		_ = c.await()
+		_ = c.Conn.Close()
+	}()
+	return nil
 }
 
 // await completes the handshake beside whoever reads.
@@ -244,13 +265,6 @@ func (c *earlyConn) await() error {
 	}
 	_ = c.Conn.SetReadDeadline(time.Now().Add(settleTimeout))
 	return c.Conn.Handshake()
-}
-
-func ignoreTimeout(err error) error {
-	if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
-		return nil
-	}
-	return err
 }
 
 // gate makes a request of HTTP/2 wait that must not be early, and marks it if it

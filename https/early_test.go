@@ -325,6 +325,40 @@ func TestEarlySilent(t *testing.T) {
 	}
 }
 
+// TestEarlyServerClose: a server that is closed does not wait for clients that
+// never complete their handshakes.
+func TestEarlyServerClose(t *testing.T) {
+	config := serverConfig()
+	config.MaxEarlyData = 16 << 10
+	ln := listenLoopback(t)
+	handled := make(chan struct{}, 10)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "early= ")
+		if r.Header.Get("Early-Data") != "" {
+			handled <- struct{}{}
+		}
+	})}
+	done := make(chan error, 1)
+	go func() { done <- Serve(srv, ln, config) }()
+	addr := ln.Addr().String()
+	tr := earlyTransport(t, addr)
+	const clients = 5
+	for range clients {
+		rawEarly(t, addr, tr.config, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		ask(t, tr, http.MethodPost, addr, "for another session")
+		tr.CloseIdleConnections()
+	}
+	for range clients {
+		wait(t, handled)
+	}
+	start := time.Now()
+	srv.Close()
+	<-done
+	if took := time.Since(start); took > settleTimeout {
+		t.Errorf("Close took %v, with %d clients that are silent for %v each", took, clients, settleTimeout)
+	}
+}
+
 // traced notes the connection that a request is sent on.
 func traced(req *http.Request, conn *atomic.Pointer[tls.Conn]) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
