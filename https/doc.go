@@ -22,8 +22,8 @@
 //
 // What differs from crypto/tls under net/http:
 //
-//   - net/http gets to see a connection when its handshake is complete. So
-//     ConnContext sees the complete state, ConnState hears nothing of
+//   - net/http gets to see a connection when its handshake is complete, but for
+//     early data. So ConnContext sees the complete state, ConnState hears nothing of
 //     handshakes that fail, Shutdown breaks handshakes off, and the context of
 //     the Config's callbacks comes from neither BaseContext nor ConnContext.
 //   - A handshake may take 10 seconds if srv has no timeout that says
@@ -38,6 +38,21 @@
 //   - srv.Protocols and srv.TLSNextProto are changed: see [NewListener].
 //   - Entries of srv.TLSNextProto for other protocols take crypto/tls's Conn,
 //     and are not called: such connections are closed after the handshake.
+//
+// # Early data
+//
+// A server whose config has MaxEarlyData accepts early data (RFC 9846, section
+// 2.3; RFC 8470), which may be a replay. On HTTP/1.1 one request is let in before
+// the handshake is complete, if its method is safe (GET, HEAD, OPTIONS, TRACE) and
+// it has no body. It has the header field Early-Data, with the value 1, its
+// Request.TLS says that the handshake is not complete, and the answer is sent at
+// once. Everything after it waits for the handshake. On HTTP/2, requests whose
+// method is safe are handled and marked so, and the handlers of all others are
+// called when the handshake is complete. A handler that cannot take a request
+// which may come twice answers with 425 (Too Early).
+//
+// [TooEarly] is for servers that get requests through proxies which accept early
+// data, and [Transport].EarlyData for clients.
 //
 // # Clients
 //
