@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -28,14 +29,21 @@ type rawClient struct {
 	sealers  [4]*record.Sealer
 	messages [4][]byte
 	retried  bool // the server asked for another ClientHello
+	lenient  bool // the server may end the connection at any time
 }
 
 // newRawClient begins a handshake with a session of server's: ClientHello and
 // ChangeCipherSpec are sent.
-func newRawClient(t *testing.T, conn net.Conn, session, server *Config) *rawClient {
+func newRawClient(t *testing.T, conn net.Conn, session *Config) *rawClient {
 	t.Helper()
 	client := cachingClient()
 	ticketFor(t, client, session)
+	return startRawClient(t, conn, client)
+}
+
+// startRawClient is newRawClient for a client that has a session.
+func startRawClient(t *testing.T, conn net.Conn, client *Config) *rawClient {
+	t.Helper()
 	b := binding{conn: Client(nil, client), cfg: client}
 	hc := b.client()
 	hc.EarlyData = true
@@ -104,43 +112,52 @@ func (c *rawClient) data(s string) {
 func (c *rawClient) ccs() { _, _ = c.conn.Write([]byte{20, 3, 3, 0, 1, 1}) }
 
 // flight takes the server's flight, up to its Finished, and answers a
-// HelloRetryRequest.
-func (c *rawClient) flight() {
+// HelloRetryRequest. It reports whether it came.
+func (c *rawClient) flight() bool {
 	for !c.engine.Established() {
-		rec := make([]byte, record.HeaderLen)
-		if _, err := io.ReadFull(c.conn, rec); err != nil {
+		err := c.step()
+		if err != nil && !c.lenient {
 			c.t.Errorf("server's flight: %v", err)
-			return
-		}
-		n, err := c.opener.Need(rec)
-		if err != nil {
-			c.t.Error(err)
-			return
-		}
-		rec = append(rec, make([]byte, n-len(rec))...)
-		if _, err := io.ReadFull(c.conn, rec[record.HeaderLen:]); err != nil {
-			c.t.Errorf("server's flight: %v", err)
-			return
-		}
-		if rec[0] == byte(record.ChangeCipherSpec) {
-			continue
-		}
-		typ, content, err := c.opener.Open(nil, rec)
-		if err == nil && typ != record.Handshake {
-			err = errors.New("record of type " + typ.String())
-		}
-		if err == nil {
-			err = c.engine.Handle(c.level, content)
 		}
 		if err != nil {
-			c.t.Errorf("server's flight: %v", err)
-			return
-		}
-		c.take()
-		if c.retried && len(c.messages[handshake.LevelInitial]) > 0 {
-			c.sendMessages(handshake.LevelInitial)
+			return false
 		}
 	}
+	return true
+}
+
+// step takes one record.
+func (c *rawClient) step() error {
+	rec := make([]byte, record.HeaderLen)
+	if _, err := io.ReadFull(c.conn, rec); err != nil {
+		return err
+	}
+	n, err := c.opener.Need(rec)
+	if err != nil {
+		return err
+	}
+	rec = append(rec, make([]byte, n-len(rec))...)
+	if _, err := io.ReadFull(c.conn, rec[record.HeaderLen:]); err != nil {
+		return err
+	}
+	if rec[0] == byte(record.ChangeCipherSpec) {
+		return nil
+	}
+	typ, content, err := c.opener.Open(nil, rec)
+	if err == nil && typ != record.Handshake {
+		err = errors.New("record of type " + typ.String())
+	}
+	if err == nil {
+		err = c.engine.Handle(c.level, content)
+	}
+	if err != nil {
+		return err
+	}
+	c.take()
+	if c.retried && len(c.messages[handshake.LevelInitial]) > 0 {
+		c.sendMessages(handshake.LevelInitial)
+	}
+	return nil
 }
 
 // finish sends the second flight, without EndOfEarlyData, and data.
@@ -181,7 +198,7 @@ func attack(t *testing.T, session, server *Config, play func(c *rawClient)) (ear
 	}
 	s := Server(b, server)
 	done := make(chan earlyOutcome, 1)
-	c := newRawClient(t, a, session, server)
+	c := newRawClient(t, a, session)
 	go func() { done <- serveEarly(s) }()
 	play(c)
 	_ = a.(*net.TCPConn).CloseWrite() // the server may have closed it already
@@ -516,4 +533,107 @@ func TestEarlyDataNobody(t *testing.T) {
 		}
 		s.Close()
 	}
+}
+
+// FuzzEarlyData plays scripts of what a client may do with early data, right or
+// wrong. Whatever it is, the application sees what was sent, in its order and
+// from its beginning, and an end of it only if all was right.
+func FuzzEarlyData(f *testing.F) {
+	for _, script := range []string{"", "aDbFEZ", "abcFabEZ", "FEZ", "aFEEZ", "aCbCFCECZ", "aFhZ", "aFaEaZ", "nabFZ", "nFZ", "naaaCFCZ", "aKFEZ", "aFEo", "aFEZaE", "a!FEZ", "ooooFEZ", "aWWWWWWFEZ", "aF2EZ", "aFZEZ"} {
+		f.Add([]byte(script))
+	}
+	server := earlyServer(func(c *Config) {
+		c.MaxEarlyData, c.CipherSuites, c.SessionTicketCount = 200, []uint16{TLS_AES_128_GCM_SHA256}, 1
+		c.AntiReplay = ownAntiReplay()
+	})
+	client := cachingClient()
+	cache := new(replayCache)
+	client.ClientSessionCache = cache
+	ticketFor(f, client, server)
+	f.Fuzz(func(t *testing.T, script []byte) { playScript(t, client, server, script) })
+}
+
+func playScript(t *testing.T, client, server *Config, script []byte) {
+	if len(script) > 100 {
+		t.Skip("too long")
+	}
+	accept := len(script) == 0 || script[0] != 'n'
+	a, b := sockets(t)
+	defer a.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	if err := errors.Join(a.SetDeadline(deadline), b.SetDeadline(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	if !accept {
+		server = server.Clone()
+		server.MaxEarlyData = 0
+	}
+	s := Server(b, server)
+	done := make(chan earlyOutcome, 1)
+	go func() { done <- serveEarly(s) }()
+	c := startRawClient(t, a, client)
+	c.lenient = true
+	early, late := c.script(script)
+	_ = a.(*net.TCPConn).CloseWrite()
+	_, _ = io.Copy(io.Discard, a)
+	o := <-done
+	// After some thousands of scripts what remembers them is full.
+	if e := s.EarlyData(); e.Accepted && !accept {
+		t.Error("early data is accepted")
+	} else if !e.Accepted {
+		early = ""
+	}
+	if !strings.HasPrefix(early, o.early) || !strings.HasPrefix(late, o.late) || o.late != "" && o.early != early {
+		t.Errorf("sent %q and %q, seen %q and %q", early, late, o.early, o.late)
+	}
+	if o.err == nil && (o.early != early || o.late != late) {
+		t.Errorf("it looks complete: sent %q and %q, seen %q and %q", early, late, o.early, o.late)
+	}
+	if errors.Is(o.err, os.ErrDeadlineExceeded) {
+		t.Error("the server hangs")
+	}
+}
+
+// script does what each byte says, and returns what it has sent by keys that were
+// right: early data and data after it.
+func (c *rawClient) script(script []byte) (early, late string) {
+	ended := false
+	for i, op := range script {
+		switch op {
+		case 'F':
+			c.flight()
+		case 'E':
+			if c.sealers[handshake.LevelHandshake] != nil && len(c.messages[handshake.LevelEarly]) > 0 {
+				c.end()
+				ended = true
+			}
+		case 'Z':
+			if len(c.messages[handshake.LevelHandshake]) > 0 {
+				c.finish()
+				late = "after"
+			}
+		case 'C':
+			c.ccs()
+		case 'D':
+			c.data("")
+		case 'W':
+			c.send(handshake.LevelEarly, record.Alert, alertLevelWarning, byte(alert.UserCanceled))
+		case 'K':
+			c.send(handshake.LevelEarly, record.Handshake, 24, 0, 0, 1, 0)
+		case 'h':
+			c.send(handshake.LevelEarly, record.Handshake, 5, 0)
+		case '2':
+			c.send(handshake.LevelEarly, record.Handshake, 5, 0, 0, 0, 5, 0, 0, 0)
+		case 'o':
+			c.odd(handshake.LevelEarly, record.ContentType(100+i), 1)
+		case '!':
+			_, _ = c.conn.Write([]byte{23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
+		default:
+			data := strings.Repeat(string(rune('a'+op%26)), int(op))
+			if c.data(data); !ended {
+				early += data
+			}
+		}
+	}
+	return early, late
 }
