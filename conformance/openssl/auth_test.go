@@ -113,7 +113,7 @@ func TestClientAuthOfTheirs(t *testing.T) {
 					if err == nil {
 						t.Error("our server accepts the client")
 					}
-					p.expect(test.alert[v])
+					p.Expect(test.alert[v])
 					return
 				}
 				if err != nil {
@@ -140,7 +140,7 @@ func TestDistrust(t *testing.T) {
 		if verify := (*tls.CertificateVerificationError)(nil); !errors.As(err, &verify) {
 			t.Errorf("our client: %v", err)
 		}
-		s.expect("alert number 48") // unknown_ca
+		s.Expect("alert number 48") // unknown_ca
 
 		l := listen(t, v.pin(&tls.Config{Certificates: []tls.Certificate{strange}}))
 		l.client([]string{"-verify_return_error"})
@@ -169,25 +169,25 @@ func TestEnd(t *testing.T) {
 		row(t, v.name+"/s_server/killed", func(t *testing.T) {
 			s := startServer(t, append(identity(pki.P256), v.flag))
 			conn := s.dial(t, clientConfig())
-			talk(t, conn, s.process, "us")
-			s.kill()
+			talk(t, conn, s.Process, "us")
+			s.Kill()
 			ended(t, conn, io.ErrUnexpectedEOF)
 		})
 		row(t, v.name+"/s_server/ours", func(t *testing.T) {
 			s := startServer(t, append(identity(pki.P256), v.flag, "-naccept", "1"))
 			conn := s.dial(t, clientConfig())
-			talk(t, conn, s.process, "us")
+			talk(t, conn, s.Process, "us")
 			if err := conn.Close(); err != nil {
 				t.Error(err)
 			}
-			s.expect("DONE")
+			s.Expect("DONE")
 		})
 		row(t, v.name+"/s_client/close_notify", func(t *testing.T) {
 			l := listen(t, v.pin(serverConfig(pki.P256)))
 			p := l.client(nil)
 			conn := l.accept()
 			talk(t, conn, p, "us")
-			p.stdin.Close()
+			p.Stdin.Close()
 			ended(t, conn, io.EOF)
 			send(t, conn, "half open")
 		})
@@ -196,7 +196,7 @@ func TestEnd(t *testing.T) {
 			p := l.client(nil)
 			conn := l.accept()
 			talk(t, conn, p, "us")
-			p.kill()
+			p.Kill()
 			ended(t, conn, io.ErrUnexpectedEOF)
 		})
 		row(t, v.name+"/s_client/ours", func(t *testing.T) {
@@ -207,11 +207,11 @@ func TestEnd(t *testing.T) {
 			if err := conn.CloseWrite(); err != nil {
 				t.Error(err)
 			}
-			p.expect("closed")
+			p.Expect("closed")
 			ended(t, conn, io.EOF)
-			<-p.done
-			if p.err != nil {
-				t.Errorf("s_client: %v", p.err)
+			<-p.Done()
+			if p.Err() != nil {
+				t.Errorf("s_client: %v", p.Err())
 			}
 		})
 	}
@@ -242,16 +242,16 @@ func TestRenegotiation(t *testing.T) {
 		p := l.client([]string{"-tls1_2"})
 		conn := l.accept()
 		talk(t, conn, p, "us")
-		p.say("R")
+		p.Say("R")
 		refused(t, conn)
-		p.expect("no renegotiation")
+		p.Expect("no renegotiation")
 	})
 	row(t, "s_server", func(t *testing.T) {
 		s := startServer(t, append(identity(pki.P256), "-tls1_2"))
 		conn := s.dial(t, clientConfig())
-		talk(t, conn, s.process, "us")
-		s.say("r")
+		talk(t, conn, s.Process, "us")
+		s.Say("r")
 		refused(t, conn)
-		s.expect("no renegotiation")
+		s.Expect("no renegotiation")
 	})
 }

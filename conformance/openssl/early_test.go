@@ -87,7 +87,7 @@ func TestEarlyDataOfOurs(t *testing.T) {
 			cfg := clientConfig()
 			cfg.ClientSessionCache = &oneSession{t: t}
 			conn := s.dial(t, cfg)
-			talk(t, conn, s.process, "first") // the ticket is there now
+			talk(t, conn, s.Process, "first") // the ticket is there now
 			conn.Close()
 			for i, accepted := range []bool{test.first, test.second} {
 				conn := s.dialEarly(t, cfg, test.parts...)
@@ -98,10 +98,10 @@ func TestEarlyDataOfOurs(t *testing.T) {
 				if want := i == 0 || test.resumed; state.DidResume != want || state.HelloRetryRequest != test.retry {
 					t.Errorf("connection %d: resumed %v, retried %v", i, state.DidResume, state.HelloRetryRequest)
 				}
-				talk(t, conn, s.process, strconv.Itoa(i)) // and so all that came before is printed
+				talk(t, conn, s.Process, strconv.Itoa(i)) // and so all that came before is printed
 				conn.Close()
 			}
-			wantReceived(t, s.out.String(), strings.Join(test.parts, ""), test.first, test.second)
+			wantReceived(t, s.Output(), strings.Join(test.parts, ""), test.first, test.second)
 		})
 	}
 }
@@ -209,7 +209,7 @@ func TestEarlyDataOfTheirs(t *testing.T) {
 			p := l.client(slices.Concat([]string{"-sess_out", file}, test.args))
 			conn := l.accept()
 			talk(t, conn, p, "us") // s_client has its ticket now
-			p.kill()
+			p.Kill()
 			conn.Close()
 			if test.change != nil {
 				l.cfg = cfg.Clone()
@@ -222,15 +222,15 @@ func TestEarlyDataOfTheirs(t *testing.T) {
 				if !test.accepted {
 					verdict, want = "Early data was rejected", ""
 				}
-				p.expect(verdict)
+				p.Expect(verdict)
 				if early != want || conn.EarlyData().Accepted != test.accepted || !conn.EarlyData().Offered {
 					t.Errorf("connection %d: early data %.20q of %d bytes, %+v", i, early, len(early), conn.EarlyData())
 				}
 				if want != "" {
-					p.expect("answer\n")
+					p.Expect("answer\n")
 				}
 				talk(t, conn, p, "them")
-				p.kill()
+				p.Kill()
 				conn.Close()
 			}
 		})
@@ -248,7 +248,7 @@ func TestEarlyDataReplayed(t *testing.T) {
 	p := l.client([]string{"-sess_out", file})
 	conn := l.accept()
 	talk(t, conn, p, "us")
-	p.kill()
+	p.Kill()
 	conn.Close()
 
 	args := []string{"-sess_in", file, "-early_data", earlyFile(t, "transfer\n")}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-handoff/tls"
 	"github.com/go-handoff/tls/conformance/internal/pki"
+	"github.com/go-handoff/tls/conformance/internal/process"
 	"github.com/go-handoff/tls/keyschedule"
 )
 
@@ -124,7 +125,7 @@ func TestALPN(t *testing.T) {
 				p := l.client(args)
 				conn, err := l.try()
 				if test.fails {
-					p.expect("alert number 120") // no_application_protocol
+					p.Expect("alert number 120") // no_application_protocol
 					if err == nil {
 						t.Error("handshake succeeded")
 					}
@@ -134,9 +135,9 @@ func TestALPN(t *testing.T) {
 					t.Fatal(err)
 				}
 				if test.want == "" {
-					p.expect("No ALPN negotiated")
+					p.Expect("No ALPN negotiated")
 				} else {
-					p.expect("ALPN protocol: " + test.want + "\n")
+					p.Expect("ALPN protocol: " + test.want + "\n")
 				}
 				if got := conn.ConnectionState().NegotiatedProtocol; got != test.want {
 					t.Errorf("protocol %q", got)
@@ -213,9 +214,9 @@ func TestStapledOCSP(t *testing.T) {
 		for _, test := range []struct{ arg, want string }{{"-status", "Cert Status: good"}, {"-no_comp", "Cipher is"}} {
 			p := l.client([]string{test.arg})
 			conn := l.accept()
-			p.expect(test.want)
+			p.Expect(test.want)
 			talk(t, conn, p, "us")
-			if got := strings.Contains(p.end(), "OCSP"); got != (test.arg == "-status") {
+			if got := strings.Contains(p.End(), "OCSP"); got != (test.arg == "-status") {
 				t.Errorf("%s: s_client got a staple: %v", test.arg, got)
 			}
 		}
@@ -269,7 +270,7 @@ func TestKeyLog(t *testing.T) {
 			cfg := clientConfig()
 			cfg.KeyLogWriter = log
 			reversed(t, s.dial(t, cfg))
-			s.kill()
+			s.Kill()
 			check(t, v, log, file)
 		})
 		row(t, v.name+"/s_client", func(t *testing.T) {
@@ -280,7 +281,7 @@ func TestKeyLog(t *testing.T) {
 			p := l.client([]string{"-keylogfile", file})
 			conn := l.accept()
 			talk(t, conn, p, "us")
-			p.end()
+			p.End()
 			check(t, v, log, file)
 		})
 	}
@@ -293,10 +294,10 @@ var exported = regexp.MustCompile(`Keying material: ([0-9A-F]+)`)
 func TestExporter(t *testing.T) {
 	const label = "EXPERIMENTAL-conformance"
 	args := []string{"-keymatexport", label, "-keymatexportlen", "77"}
-	check := func(t *testing.T, conn *tls.Conn, p *process) {
+	check := func(t *testing.T, conn *tls.Conn, p *process.Process) {
 		t.Helper()
 		talk(t, conn, p, "us")
-		want := p.match(exported)[1]
+		want := p.Match(exported)[1]
 		got, err := conn.ExportKeyingMaterial(label, nil, 77)
 		if err != nil {
 			t.Fatal(err)
@@ -308,7 +309,7 @@ func TestExporter(t *testing.T) {
 	for _, v := range versions {
 		row(t, v.name+"/s_server", func(t *testing.T) {
 			s := startServer(t, slices.Concat(identity(pki.P256), []string{v.flag}, args))
-			check(t, s.dial(t, clientConfig()), s.process)
+			check(t, s.dial(t, clientConfig()), s.Process)
 		})
 		row(t, v.name+"/s_client", func(t *testing.T) {
 			l := listen(t, v.pin(serverConfig(pki.P256)))
@@ -374,6 +375,6 @@ func TestExternalPSK(t *testing.T) {
 		if _, err := l.try(); err == nil {
 			t.Error("handshake succeeded")
 		}
-		p.expect("alert number 51") // decrypt_error
+		p.Expect("alert number 51") // decrypt_error
 	})
 }

@@ -154,7 +154,7 @@ func TestClient(t *testing.T) {
 				l := listen(t, cfg)
 				p := l.client(slices.Concat([]string{"-brief", "-verify_return_error", "-verify_hostname", serverName}, c.args(), c.suiteArgs()))
 				conn := l.accept()
-				text := p.expect("Server Temp Key:")
+				text := p.Expect("Server Temp Key:")
 				for _, want := range []string{
 					"Protocol version: " + v.banner + "\n", "Ciphersuite: " + c.suite.name + "\n",
 					"Signature type: " + c.shown + "\n", "Verification: OK\n",

@@ -17,13 +17,14 @@ import (
 
 	"github.com/go-handoff/tls"
 	"github.com/go-handoff/tls/conformance/internal/pki"
+	"github.com/go-handoff/tls/conformance/internal/process"
 )
 
 // console is an openssl whose standard input and output are compared with the
 // other end of a connection.
 type console struct {
-	*process
-	stdout *transcript
+	*process.Process
+	stdout *process.Transcript
 	mark   string // what is printed after it is compared
 	want   []byte // what must have been printed since
 }
@@ -42,14 +43,14 @@ func (c *console) begin(conn *tls.Conn, seed uint64) error {
 func (c *console) shows(b []byte) error {
 	c.want = append(c.want, b...)
 	for {
-		text, grown := c.stdout.read()
+		text, grown := c.stdout.Text()
 		_, after, begun := strings.Cut(text, c.mark)
 		if begun && len(after) >= len(c.want) && noise.ReplaceAllString(after, "") == string(c.want) {
 			return nil
 		}
 		select {
 		case <-grown:
-		case <-c.done:
+		case <-c.Done():
 			return fmt.Errorf("openssl has ended, and not printed what was sent: %.100q", after)
 		}
 	}
@@ -58,16 +59,16 @@ func (c *console) shows(b []byte) error {
 // types writes b to standard input and waits until openssl has read it, so that
 // it reads nothing else together with it.
 func (c *console) types(b []byte) error {
-	if _, err := c.stdin.Write(b); err != nil {
+	if _, err := c.Stdin.Write(b); err != nil {
 		return err
 	}
 	for {
-		n, err := unread(c.stdin.(*os.File))
+		n, err := unread(c.Stdin.(*os.File))
 		if n == 0 || err != nil {
 			return err
 		}
 		select {
-		case <-c.done:
+		case <-c.Done():
 			return errors.New("openssl has ended, and not read what was typed")
 		case <-time.After(100 * time.Microsecond):
 		}
@@ -199,12 +200,12 @@ func TestKernelClient(t *testing.T) {
 // client makes a run with an s_client.
 func (ts *trials) client(t *testing.T, r *trial, commands bool, hows ...how) error {
 	l := listen(t, r.shape(serverConfig(pki.P256)))
-	c := &console{stdout: newTranscript()}
+	c := &console{stdout: process.NewTranscript()}
 	args := []string{"-quiet"}
 	if commands {
 		args = nil
 	}
-	c.process = l.client(args, append(hows, stdoutTo(c.stdout))...)
+	c.Process = l.client(args, append(hows, stdoutTo(c.stdout))...)
 	conn, err := l.try()
 	if err != nil {
 		return fmt.Errorf("handshake: %w", err)
@@ -218,7 +219,7 @@ func (ts *trials) client(t *testing.T, r *trial, commands bool, hows ...how) err
 	}
 	ts.tally.add(conn)
 	if commands && r.rnd.IntN(2) == 0 {
-		if err := c.stdin.Close(); err != nil {
+		if err := c.Stdin.Close(); err != nil {
 			return err
 		}
 		return d.answer()
@@ -237,16 +238,16 @@ func TestKernelServer(t *testing.T) {
 		if len(list) == 0 {
 			continue
 		}
-		c := &console{stdout: newTranscript()}
+		c := &console{stdout: process.NewTranscript()}
 		s := startServer(t, append(identity(pki.P256), "-cipher", "ALL"), stdoutAlsoTo(c.stdout))
-		c.process = s.process
+		c.Process = s.Process
 		for _, seed := range list {
 			r := ts.trial(seed)
 			if err := ts.server(r, c, s.addr); err != nil {
 				t.Fatalf("%v\nagain: go test -run '^%s$' -kernel.seed %d", err, t.Name(), seed)
 			}
 		}
-		s.kill()
+		s.Kill()
 	}
 	ts.tally.check(t, rekey)
 }

@@ -51,7 +51,7 @@ func (ts *trials) reversed(t *testing.T, n int, moods []mood) {
 		}
 		group.Wait()
 		for _, s := range servers {
-			s.kill()
+			s.Kill()
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package openssl
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -17,53 +16,14 @@ import (
 
 	"github.com/go-handoff/tls"
 	"github.com/go-handoff/tls/conformance/internal/pki"
+	"github.com/go-handoff/tls/conformance/internal/process"
 )
 
 // limit bounds every test of a connection: what hangs fails, and says where.
 const limit = 20 * time.Second
 
-// transcript is what a process has printed so far.
-type transcript struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	grown chan struct{} // closed when text grows
-}
-
-func newTranscript() *transcript { return &transcript{grown: make(chan struct{})} }
-
-func (o *transcript) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	close(o.grown)
-	o.grown = make(chan struct{})
-	return o.text.Write(b)
-}
-
-func (o *transcript) read() (string, <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String(), o.grown
-}
-
-func (o *transcript) String() string {
-	text, _ := o.read()
-	return text
-}
-
-// process is a running openssl.
-type process struct {
-	t     testing.TB
-	ctx   context.Context
-	args  []string
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	out   *transcript
-	done  chan struct{} // closed when it has ended and all it printed is in out
-	err   error         // why it ended, once done is closed
-}
-
 // how changes the way a process is started.
-type how func(*exec.Cmd)
+type how = func(*exec.Cmd)
 
 // stdoutTo sends standard output to w instead of the transcript.
 func stdoutTo(w io.Writer) how { return func(cmd *exec.Cmd) { cmd.Stdout = w } }
@@ -72,101 +32,14 @@ func stdoutTo(w io.Writer) how { return func(cmd *exec.Cmd) { cmd.Stdout = w } }
 func in(dir string) how { return func(cmd *exec.Cmd) { cmd.Dir = dir } }
 
 // start runs openssl with a pipe to its standard input, until the test ends.
-func start(t testing.TB, args []string, hows ...how) *process {
+func start(t testing.TB, args []string, hows ...how) *process.Process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	p := &process{t: t, ctx: ctx, args: args, out: newTranscript(), done: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, command, args...)
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	for _, h := range hows {
-		h(p.cmd)
-	}
-	var err error
-	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-p.done
-		if t.Failed() {
-			t.Logf("openssl %s\n%s(%v)", strings.Join(p.args, " "), p.out, p.err)
-		}
-	})
-	return p
-}
-
-// expect waits until the process has printed text, and returns all it printed.
-func (p *process) expect(text string) string {
-	p.t.Helper()
-	return p.until(text, func(out string) bool { return strings.Contains(out, text) })
-}
-
-// times waits until the process has printed text n times.
-func (p *process) times(text string, n int) {
-	p.t.Helper()
-	p.until(text, func(out string) bool { return strings.Count(out, text) >= n })
-}
-
-// match waits until what the process has printed matches, and returns the first
-// match with its groups.
-func (p *process) match(re *regexp.Regexp) []string {
-	p.t.Helper()
-	return re.FindStringSubmatch(p.until(re.String(), re.MatchString))
-}
-
-// until waits until the process has printed what satisfies done, and returns it.
-func (p *process) until(want string, done func(out string) bool) string {
-	p.t.Helper()
-	for {
-		text, grown := p.out.read()
-		if done(text) {
-			return text
-		}
-		select {
-		case <-grown:
-			continue
-		case <-p.done:
-		}
-		if text := p.out.String(); done(text) {
-			return text
-		}
-		p.t.Fatalf("openssl ended and did not print %.100q", want)
-	}
-}
-
-// say types a line.
-func (p *process) say(line string) {
-	p.t.Helper()
-	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
-		p.t.Fatalf("typing %q: %v", line, err)
-	}
-}
-
-// end closes standard input and waits for the end of the process.
-func (p *process) end() string {
-	p.stdin.Close()
-	<-p.done
-	return p.out.String()
-}
-
-// kill ends the process without giving it a chance to say goodbye.
-func (p *process) kill() {
-	if err := p.cmd.Process.Kill(); err != nil {
-		p.t.Error(err)
-	}
-	<-p.done
+	return process.Start(t, func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, command, args...) }, hows...)
 }
 
 // server is openssl s_server.
 type server struct {
-	*process
+	*process.Process
 	addr string
 }
 
@@ -175,7 +48,7 @@ type server struct {
 func startServer(t testing.TB, args []string, hows ...how) *server {
 	t.Helper()
 	p := start(t, append([]string{"s_server", "-accept", "127.0.0.1:0"}, args...), hows...)
-	m := p.match(listening)
+	m := p.Match(listening)
 	return &server{p, "127.0.0.1:" + m[1]}
 }
 
@@ -230,7 +103,7 @@ func listen(t testing.TB, cfg *tls.Config) *listener {
 }
 
 // client starts openssl s_client against the listener.
-func (l *listener) client(args []string, hows ...how) *process {
+func (l *listener) client(args []string, hows ...how) *process.Process {
 	l.t.Helper()
 	return start(l.t, append([]string{"s_client", "-connect", l.Addr().String(), "-CAfile", pem.root}, args...), hows...)
 }
@@ -286,11 +159,11 @@ func reversed(t testing.TB, conn io.ReadWriter) {
 }
 
 // talk exchanges data between a connection and a process at its other end.
-func talk(t testing.TB, conn io.ReadWriter, p *process, word string) {
+func talk(t testing.TB, conn io.ReadWriter, p *process.Process, word string) {
 	t.Helper()
 	send(t, conn, "to-"+word+"\n")
-	p.expect("to-" + word + "\n")
-	p.say("from-" + word)
+	p.Expect("to-" + word + "\n")
+	p.Say("from-" + word)
 	receive(t, conn, "from-"+word+"\n")
 }
 

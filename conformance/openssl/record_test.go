@@ -53,11 +53,11 @@ func TestRecords(t *testing.T) {
 			p := l.client(test.args)
 			conn := l.accept()
 			for range 5 {
-				p.say(text)
+				p.Say(text)
 				receive(t, conn, text+"\n")
 			}
 			send(t, conn, strings.Repeat(text, 8)+"!\n")
-			p.expect(strings.Repeat(text, 8) + "!\n")
+			p.Expect(strings.Repeat(text, 8) + "!\n")
 		})
 	}
 }

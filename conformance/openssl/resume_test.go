@@ -82,12 +82,12 @@ func TestClientResumption(t *testing.T) {
 				}
 				p := l.client(args)
 				conn := l.accept()
-				p.expect(says + test.banner + ", Cipher is ")
+				p.Expect(says + test.banner + ", Cipher is ")
 				talk(t, conn, p, "us") // s_client has its ticket now
 				if got, want := conn.ConnectionState().DidResume, says == "Reused, "; got != want {
 					t.Errorf("connection %d: resumed %v, want %v", i, got, want)
 				}
-				p.end()
+				p.End()
 				conn.Close()
 			}
 			if _, err := os.Stat(file); (err == nil) != test.resumes {
@@ -115,7 +115,7 @@ func TestReconnect(t *testing.T) {
 				}
 			}
 			reused := regexp.MustCompile(`(?m)^Reused, TLSv1.2`)
-			if got := len(reused.FindAllString(p.end(), -1)); got != 5 {
+			if got := len(reused.FindAllString(p.End(), -1)); got != 5 {
 				t.Errorf("s_client resumed %d times", got)
 			}
 		})
@@ -153,7 +153,7 @@ func TestResumptionWithClientCertificate(t *testing.T) {
 				if s.DidResume != (i > 0) || len(s.VerifiedChains) == 0 || !s.PeerCertificates[0].Equal(certs[pki.RSA].Leaf) {
 					t.Errorf("connection %d: resumed %v, %d chains", i, s.DidResume, len(s.VerifiedChains))
 				}
-				p.end()
+				p.End()
 			}
 		})
 	}

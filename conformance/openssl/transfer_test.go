@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-handoff/tls"
 	"github.com/go-handoff/tls/conformance/internal/pki"
+	"github.com/go-handoff/tls/conformance/internal/process"
 )
 
 // transferred is how much each transfer moves.
@@ -92,17 +93,17 @@ func (b *beginning) Write(p []byte) (int, error) {
 }
 
 // check waits for all of data(seed).
-func (s *sink) check(t *testing.T, p *process, seed byte) {
+func (s *sink) check(t *testing.T, p *process.Process, seed byte) {
 	t.Helper()
 	select {
 	case <-s.full:
-	case <-p.done:
+	case <-p.Done():
 	}
-	<-p.done
+	<-p.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left > 0 {
-		t.Fatalf("openssl has not received the last %d bytes (%v)", s.left, p.err)
+		t.Fatalf("openssl has not received the last %d bytes (%v)", s.left, p.Err())
 	}
 	if got := [sha256.Size]byte(s.sum.Sum(nil)); got != sumOf(t, seed) {
 		t.Errorf("openssl received something else than was sent")
@@ -175,8 +176,8 @@ func TestTransfer(t *testing.T) {
 			conn := l.accept()
 			fed := make(chan error, 1)
 			go func() {
-				_, err := io.Copy(p.stdin, data(2))
-				fed <- errors.Join(err, p.stdin.Close())
+				_, err := io.Copy(p.Stdin, data(2))
+				fed <- errors.Join(err, p.Stdin.Close())
 			}()
 			checkStream(t, conn, 2, io.EOF)
 			if err := <-fed; err != nil {
@@ -194,7 +195,7 @@ func TestTransfer(t *testing.T) {
 			if err := conn.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
-			got.check(t, s.process, 3)
+			got.check(t, s.Process, 3)
 		})
 		row(t, name+"/to-s_client", func(t *testing.T) {
 			l := listen(t, c.pinned(serverConfig(c.kind)))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-handoff/tls"
 	"github.com/go-handoff/tls/conformance/internal/pki"
+	"github.com/go-handoff/tls/conformance/internal/process"
 )
 
 // What openssl -msg prints for a KeyUpdate that it sends and receives.
@@ -19,12 +20,12 @@ const (
 
 // eachRole runs a row with openssl in each role, connected by TLS 1.3 and with
 // both ends ready to talk.
-func eachRole(t *testing.T, name string, args []string, f func(t *testing.T, conn *tls.Conn, p *process)) {
+func eachRole(t *testing.T, name string, args []string, f func(t *testing.T, conn *tls.Conn, p *process.Process)) {
 	row(t, name+"/s_server", func(t *testing.T) {
 		s := startServer(t, append(append(identity(pki.P256), "-tls1_3"), args...))
 		conn := s.dial(t, clientConfig())
-		talk(t, conn, s.process, "begin")
-		f(t, conn, s.process)
+		talk(t, conn, s.Process, "begin")
+		f(t, conn, s.Process)
 	})
 	row(t, name+"/s_client", func(t *testing.T) {
 		l := listen(t, serverConfig(pki.P256))
@@ -40,11 +41,11 @@ func eachRole(t *testing.T, name string, args []string, f func(t *testing.T, con
 func TestKeyUpdate(t *testing.T) {
 	const rounds = 3
 	// sent and received are how many KeyUpdates openssl must have seen at last.
-	check := func(t *testing.T, p *process, sent, received int) {
+	check := func(t *testing.T, p *process.Process, sent, received int) {
 		t.Helper()
-		p.times(sentUpdate, sent)
-		p.times(receivedUpdate, received)
-		text := p.out.String()
+		p.Times(sentUpdate, sent)
+		p.Times(receivedUpdate, received)
+		text := p.Output()
 		if s, r := strings.Count(text, sentUpdate), strings.Count(text, receivedUpdate); s != sent || r != received {
 			t.Errorf("openssl sent %d and received %d KeyUpdates, want %d and %d", s, r, sent, received)
 		}
@@ -53,16 +54,16 @@ func TestKeyUpdate(t *testing.T) {
 		name, command string
 		answers       int // of ours
 	}{{"asked", "K", rounds}, {"told", "k", 0}} {
-		eachRole(t, test.name, []string{"-msg"}, func(t *testing.T, conn *tls.Conn, p *process) {
+		eachRole(t, test.name, []string{"-msg"}, func(t *testing.T, conn *tls.Conn, p *process.Process) {
 			for i := range rounds {
-				p.say(test.command)
-				p.times(sentUpdate, i+1) // or it would take the next line for part of the command
+				p.Say(test.command)
+				p.Times(sentUpdate, i+1) // or it would take the next line for part of the command
 				talkBack(t, conn, p, fmt.Sprint("round-", i))
 			}
 			check(t, p, rounds, test.answers)
 		})
 	}
-	eachRole(t, "ours", []string{"-msg"}, func(t *testing.T, conn *tls.Conn, p *process) {
+	eachRole(t, "ours", []string{"-msg"}, func(t *testing.T, conn *tls.Conn, p *process.Process) {
 		for i := range rounds {
 			if err := conn.KeyUpdate(context.Background()); err != nil {
 				t.Fatal(err)
@@ -71,10 +72,10 @@ func TestKeyUpdate(t *testing.T) {
 		}
 		check(t, p, rounds, rounds)
 	})
-	eachRole(t, "crossing", []string{"-msg"}, func(t *testing.T, conn *tls.Conn, p *process) {
+	eachRole(t, "crossing", []string{"-msg"}, func(t *testing.T, conn *tls.Conn, p *process.Process) {
 		for i := range rounds {
-			p.say("K")
-			p.times(sentUpdate, 2*i+1)
+			p.Say("K")
+			p.Times(sentUpdate, 2*i+1)
 			if err := conn.KeyUpdate(context.Background()); err != nil {
 				t.Fatal(err)
 			}
@@ -87,10 +88,10 @@ func TestKeyUpdate(t *testing.T) {
 
 // talkBack is talk with the process first: what it typed before has then
 // reached us.
-func talkBack(t testing.TB, conn io.ReadWriter, p *process, word string) {
+func talkBack(t testing.TB, conn io.ReadWriter, p *process.Process, word string) {
 	t.Helper()
-	p.say("from-" + word)
+	p.Say("from-" + word)
 	receive(t, conn, "from-"+word+"\n")
 	send(t, conn, "to-"+word+"\n")
-	p.expect("to-" + word + "\n")
+	p.Expect("to-" + word + "\n")
 }

@@ -69,7 +69,7 @@ func (c *opensslClient) visit(v visit) (handoff.ConnectionState, bool) {
 	}
 	p := process.Start(c.t, func(ctx context.Context) *exec.Cmd { return c.Command(ctx, "openssl", args...) })
 	conn := c.l.accept(v.server)
-	says := p.Match(opensslSays, 1)[1]
+	says := p.Match(opensslSays)[1]
 	talk(c.t, conn, p, v.n)
 	c.l.release(conn)
 	p.End() // it waits for our goodbye

@@ -20,23 +20,29 @@ const Limit = 30 * time.Second
 
 // Process is a program that runs until the test ends.
 type Process struct {
-	t     testing.TB
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	out   *transcript
-	done  chan struct{} // closed when it has ended and all it printed is in out
-	err   error         // why it ended, once done is closed
+	// Stdin is the program's standard input.
+	Stdin io.WriteCloser
+
+	t    testing.TB
+	cmd  *exec.Cmd
+	out  *Transcript
+	done chan struct{} // closed when it has ended and all it printed is in out
+	err  error         // why it ended, once done is closed
 }
 
 // Start runs a command with a pipe to its standard input. The command must obey
-// the context. If the test fails, all that the program printed is logged.
-func Start(t testing.TB, command func(context.Context) *exec.Cmd) *Process {
+// the context. What it prints goes to a transcript, unless one of the changes
+// sends it elsewhere; if the test fails, the transcript is logged.
+func Start(t testing.TB, command func(context.Context) *exec.Cmd, changes ...func(*exec.Cmd)) *Process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Limit)
-	p := &Process{t: t, cmd: command(ctx), out: newTranscript(), done: make(chan struct{})}
+	p := &Process{t: t, cmd: command(ctx), out: NewTranscript(), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	for _, change := range changes {
+		change(p.cmd)
+	}
 	var err error
-	if p.stdin, err = p.cmd.StdinPipe(); err == nil {
+	if p.Stdin, err = p.cmd.StdinPipe(); err == nil {
 		err = p.cmd.Start()
 	}
 	if err != nil {
@@ -63,20 +69,27 @@ func (p *Process) Expect(text string) string {
 	return p.until(text, func(out string) bool { return strings.Contains(out, text) })
 }
 
-// Match waits until what the process has printed matches n times, and returns
-// the last of these matches with its groups.
-func (p *Process) Match(re *regexp.Regexp, n int) []string {
+// Times waits until the process has printed text n times.
+func (p *Process) Times(text string, n int) {
 	p.t.Helper()
-	find := func(out string) [][]string { return re.FindAllStringSubmatch(out, n) }
-	out := p.until(re.String(), func(out string) bool { return len(find(out)) == n })
-	return find(out)[n-1]
+	p.until(text, func(out string) bool { return strings.Count(out, text) >= n })
 }
+
+// Match waits until what the process has printed matches, and returns the first
+// match with its groups.
+func (p *Process) Match(re *regexp.Regexp) []string {
+	p.t.Helper()
+	return re.FindStringSubmatch(p.until(re.String(), re.MatchString))
+}
+
+// Output returns what the process has printed so far.
+func (p *Process) Output() string { return p.out.String() }
 
 // until waits until the process has printed what satisfies done, and returns it.
 func (p *Process) until(want string, done func(out string) bool) string {
 	p.t.Helper()
 	for {
-		text, grown := p.out.read()
+		text, grown := p.out.Text()
 		if done(text) {
 			return text
 		}
@@ -95,7 +108,7 @@ func (p *Process) until(want string, done func(out string) bool) string {
 // Say types a line.
 func (p *Process) Say(line string) {
 	p.t.Helper()
-	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
+	if _, err := io.WriteString(p.Stdin, line+"\n"); err != nil {
 		p.t.Fatalf("typing %q: %v", line, err)
 	}
 }
@@ -104,7 +117,7 @@ func (p *Process) Say(line string) {
 // printed.
 func (p *Process) End() string {
 	p.t.Helper()
-	_ = p.stdin.Close() // it may have ended already
+	_ = p.Stdin.Close() // it may have ended already
 	<-p.done
 	return p.out.String()
 }
@@ -115,16 +128,28 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// transcript is what a process has printed so far.
-type transcript struct {
+// Done returns a channel that is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err waits for the end of the process and returns how it exited.
+func (p *Process) Err() error {
+	<-p.done
+	return p.err
+}
+
+// Transcript is what has been written to it so far. Its methods may be called
+// concurrently.
+type Transcript struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
 	grown chan struct{} // closed when text grows
 }
 
-func newTranscript() *transcript { return &transcript{grown: make(chan struct{})} }
+// NewTranscript returns an empty one.
+func NewTranscript() *Transcript { return &Transcript{grown: make(chan struct{})} }
 
-func (o *transcript) Write(b []byte) (int, error) {
+// Write implements io.Writer.
+func (o *Transcript) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	close(o.grown)
@@ -132,13 +157,15 @@ func (o *transcript) Write(b []byte) (int, error) {
 	return o.text.Write(b)
 }
 
-func (o *transcript) read() (string, <-chan struct{}) {
+// Text returns the text, and a channel that is closed when there is more.
+func (o *Transcript) Text() (string, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String(), o.grown
 }
 
-func (o *transcript) String() string {
-	text, _ := o.read()
+// String returns the text.
+func (o *Transcript) String() string {
+	text, _ := o.Text()
 	return text
 }
