@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/session"
 )
 
@@ -257,8 +259,8 @@ func TestEarlyDataWriteTimeout(t *testing.T) {
 	if _, again := c.WriteEarlyData([]byte("x")); !errors.Is(again, os.ErrDeadlineExceeded) {
 		t.Errorf("WriteEarlyData again: %v", again)
 	}
-	if err := c.Handshake(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("Handshake: %v", err)
+	if err := c.Handshake(); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(err.Error(), "write ") {
+		t.Errorf("Handshake: %v", err) // it must not wait for an answer
 	}
 	c.Close()
 	if got, err := readEarly(s); err == nil {
@@ -550,5 +552,147 @@ func TestEarlyDataManySessions(t *testing.T) {
 		if r := tryEarly(t, client, server); !r.client.Accepted {
 			t.Errorf("connection %d: not accepted", i)
 		}
+	}
+}
+
+// TestEarlyDataBlockedAnswer has a server's answer wait for a client that does not
+// read yet. The handshake completes all the same, and reading goes on.
+func TestEarlyDataBlockedAnswer(t *testing.T) {
+	c, s := earlyPair(t, narrow, cachingClient(), earlyServer())
+	mustWriteEarly(t, c, "a")
+	if got, err := readSome(s, 1); got != "a" || err != nil {
+		t.Fatal(got, err)
+	}
+	data := hugeData(hugeLimit)
+	answered := do(func() error { _, err := s.WriteEarlyData(data); return err })
+	shaken := do(c.Handshake)
+	if err := errors.Join(s.Handshake(), shaken()); err != nil {
+		t.Fatal(err)
+	}
+	if err := exchange(c, s, "ping"); err != nil {
+		t.Errorf("reading beside the answer: %v", err)
+	}
+	got := make([]byte, len(data))
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("answer: %v", err)
+	}
+	if err := answered(); err != nil {
+		t.Error(err)
+	}
+	echo(t, c, s)
+}
+
+// gated holds writes back from the second one on.
+type gated struct {
+	net.Conn
+	writes int
+	open   chan []byte // gives what to send before
+}
+
+func (g *gated) Write(b []byte) (int, error) {
+	if g.writes++; g.writes == 2 {
+		if _, err := g.Conn.Write(<-g.open); err != nil {
+			return 0, err
+		}
+	}
+	return g.Conn.Write(b)
+}
+
+// TestEarlyDataRetried goes on with early data when the server has asked for
+// another ClientHello: it is over then, though the handshake is not. And a client
+// passes over nothing.
+func TestEarlyDataRetried(t *testing.T) {
+	for name, before := range map[string][]byte{"good": nil, "inserted": {23, 3, 3, 0, 20, 19: 0, 24: 0}} {
+		t.Run(name, func(t *testing.T) {
+			client, server := cachingClient(), earlyServer()
+			ticketFor(t, client, server)
+			server = server.Clone()
+			server.CurvePreferences = []CurveID{CurveP521}
+			a, b := sockets(t)
+			defer a.Close()
+			defer b.Close()
+			gate := &gated{Conn: b, open: make(chan []byte, 1)}
+			c, s := Client(a, client), Server(gate, server)
+			mustWriteEarly(t, c, "early")
+			served, shaken := do(s.Handshake), do(c.Handshake)
+			var err error
+			for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+				_, err = c.WriteEarlyData([]byte("more"))
+			}
+			if !errors.Is(err, ErrEarlyDataOver) || c.complete.Load() {
+				t.Errorf("WriteEarlyData: %v, complete %v", err, c.complete.Load())
+			}
+			gate.open <- before
+			if err := shaken(); before != nil {
+				checkAlertOf(t, err, alert.UnexpectedMessage)
+				a.Close()
+				_ = served()
+				return
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if err := served(); err != nil {
+				t.Fatal(err)
+			}
+			echo(t, c, s)
+			if e := c.EarlyData(); e.Accepted || e.Bytes < 5 {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+// TestEarlyDataCloseRace closes a server's side while it handles the end of early
+// data.
+func TestEarlyDataCloseRace(t *testing.T) {
+	client, server := cachingClient(), earlyServer()
+	for i := range 100 {
+		c, s := earlyPair(t, sockets, client, server)
+		mustWriteEarly(t, c, "a")
+		if got, err := readSome(s, 1); got != "a" || err != nil {
+			t.Fatal(got, err)
+		}
+		reading := do(func() error {
+			_, err := readEarly(s)
+			return err
+		})
+		shaken := do(c.Handshake)
+		time.Sleep(time.Duration(i%20) * 50 * time.Microsecond)
+		s.Close()
+		_ = reading()
+		c.Close()
+		_ = shaken()
+		if !s.engineGone() {
+			t.Fatal("the engine's secrets are kept")
+		}
+	}
+}
+
+// TestEarlyDataEngineLock checks that the engine is not used while Close may be
+// wiping it.
+func TestEarlyDataEngineLock(t *testing.T) {
+	c, s := earlyPair(t, sockets, cachingClient(), earlyServer())
+	mustWriteEarly(t, c, "a")
+	if got, err := readSome(s, 1); got != "a" || err != nil {
+		t.Fatal(got, err)
+	}
+	s.engineMutex.Lock()
+	read := make(chan error, 1)
+	go func() {
+		_, err := readEarly(s)
+		read <- err
+	}()
+	if err := c.Handshake(); err != nil { // the end of early data is on its way
+		t.Error(err)
+	}
+	select {
+	case err := <-read:
+		t.Errorf("the engine was used: %v", err)
+		read <- err
+	case <-time.After(50 * time.Millisecond):
+	}
+	s.engineMutex.Unlock()
+	if err := <-read; err != nil {
+		t.Error(err)
 	}
 }

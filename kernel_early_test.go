@@ -98,26 +98,30 @@ func kernelEarlyData(t *testing.T, g ground, policy kernel.Policy, accept bool) 
 func TestKernelEarlyDataBeside(t *testing.T) {
 	for _, g := range kernelGrounds(t) {
 		t.Run(g.name, func(t *testing.T) {
-			client, server := cachingClient(), earlyServer(func(c *Config) { c.MaxEarlyData = hugeLimit })
+			client, server := cachingClient(), earlyServer()
 			ticketFor(t, client, server)
 			client, server = client.Clone(), server.Clone()
 			client.Kernel, server.Kernel = both, both
 			c, s := pairOf(t, g.network, client, server)
-			data := hugeData(1 << 20)
+			data := hugeData(1 << 24) // more than the network takes
 			served := do(func() error {
-				if _, err := readSome(s, 1); err != nil {
-					return err
-				}
-				shaken := do(s.Handshake)
-				_, err := s.WriteEarlyData(data)
-				return errors.Join(err, shaken())
+				_, err := readSome(s, 1)
+				return err
 			})
 			mustWriteEarly(t, c, "x")
+			if err := served(); err != nil {
+				t.Fatal(err)
+			}
+			answered := do(func() error { _, err := s.WriteEarlyData(data); return err })
+			shaken := do(c.Handshake)
+			if err := errors.Join(s.Handshake(), shaken()); err != nil {
+				t.Fatal(err)
+			}
 			got := make([]byte, len(data))
 			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, data) {
 				t.Fatalf("answer: %v", err)
 			}
-			if err := served(); err != nil {
+			if err := answered(); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 {

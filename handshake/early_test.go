@@ -302,3 +302,42 @@ func TestEarlyDataUninvited(t *testing.T) {
 		})
 	}
 }
+
+// TestEarlyDataSecondIdentity offers early data with a ticket that the server
+// does not know, and behind it one that it knows: only the first one counts.
+func TestEarlyDataSecondIdentity(t *testing.T) {
+	client, server, _ := earlyConfigs(t)
+	server.AcceptEarlyData = func(context.Context, *ClientHelloInfo, *session.State, []byte) bool {
+		t.Error("asked")
+		return true
+	}
+	p := newPair(client, server)
+	c := p.client.client
+	m, err := c.newClientHello()
+	if err == nil {
+		err = c.offerKeyShares(m)
+	}
+	if err == nil {
+		err = c.preparePSKs()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := c.psks[0]
+	unknown.identity = []byte("unknown")
+	c.psks = append([]offeredPSK{unknown}, c.psks...)
+	c.offerPSKs(m)
+	m.earlyData = true
+	if err := c.queueHello(m); err != nil {
+		t.Fatal(err)
+	}
+	c.state = clientWaitSH
+	c.startEarlyData()
+	if err := p.pump(false); err != nil {
+		t.Fatal(err)
+	}
+	p.check(t)
+	if !p.server.State().Resumed || p.server.earlyVerdict != "rejected" || p.client.earlyVerdict != "rejected" {
+		t.Errorf("resumed %v; client %q, server %q", p.server.State().Resumed, p.client.earlyVerdict, p.server.earlyVerdict)
+	}
+}
