@@ -88,6 +88,12 @@ func (c *Conn) EarlyData() EarlyDataState {
 // the server has accepted the data. It succeeds also where the server has not, but
 // for a server that chose TLS 1.2 ([ErrEarlyDataVersion]).
 //
+// It does not read. A server that answers early data as it comes may end up
+// waiting for the client to read, and the client for the server; and over a
+// connection that buffers nothing, as net.Pipe, the first answer is enough. Then
+// call Handshake and Read in another goroutine, after a first call with an empty
+// b.
+//
 // Early data can be replayed: whoever records it may send it to servers again, and
 // no server prevents that entirely. It is not forward secret either: who gets
 // the server's ticket keys later can read it. So it must be nothing that does
@@ -385,7 +391,7 @@ func (h *inbound) takeEarly(b []byte) int {
 
 // answerEarly is WriteEarlyData on a server.
 func (c *Conn) answerEarly(b []byte) (n int, err error) {
-	if !c.early.open.Load() {
+	if !c.early.open.Load() && !c.complete.Load() {
 		c.handshakeMutex.Lock() // until ReadEarlyData knows
 		c.unlockHandshake()
 	}

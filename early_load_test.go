@@ -79,6 +79,15 @@ func echoBeside(s *Conn) error {
 	return errors.Join(err, s.CloseWrite(), reading())
 }
 
+// echoAll sends back what comes after the handshake, at its end.
+func echoAll(s *Conn) error {
+	got, err := io.ReadAll(s)
+	if err == nil {
+		_, err = s.Write(got)
+	}
+	return errors.Join(err, s.CloseWrite())
+}
+
 // TestEarlyDataHuge sends more than the network takes, both ways at once. Nobody
 // may wait for a peer that waits.
 func TestEarlyDataHuge(t *testing.T) {
@@ -114,13 +123,21 @@ func TestEarlyDataHuge(t *testing.T) {
 		wrote := do(func() error { return writing(c) })
 		return errors.Join(reading(c), wrote())
 	}
+	again := func(c *Conn) error {
+		if _, err := c.WriteEarlyData(data); err != nil {
+			return err
+		}
+		_, err := c.Write(data)
+		return errors.Join(err, c.CloseWrite(), reading(c))
+	}
 	tests := []struct {
 		name           string
 		client, server func(*Conn) error
+		retry          bool
 	}{
-		{"answered as it comes", two, echoEarly},
-		{"answered at the end", one, echoBeside},
-		{"answered at the end, client in two goroutines", two, echoBeside},
+		{"answered as it comes", two, echoEarly, false},
+		{"answered at the end", one, echoBeside, false},
+		{"answered at the end, client in two goroutines", two, echoBeside, false},
 		{"kept by Handshake", one, func(s *Conn) error {
 			got, err := readSome(s, 10)
 			if err == nil {
@@ -135,24 +152,19 @@ func TestEarlyDataHuge(t *testing.T) {
 			}
 			_, err = s.Write(append([]byte(got), rest...))
 			return errors.Join(err, s.CloseWrite())
-		}},
-		{"not accepted", func(c *Conn) error {
-			if _, err := c.WriteEarlyData(data); err != nil {
-				return err
-			}
-			_, err := c.Write(data)
-			return errors.Join(err, c.CloseWrite(), reading(c))
-		}, func(s *Conn) error {
-			got, err := io.ReadAll(s)
-			if err == nil {
-				_, err = s.Write(got)
-			}
-			return errors.Join(err, s.CloseWrite())
-		}},
+		}, false},
+		{"not accepted", again, echoAll, false},
+		{"not accepted, retried", again, echoAll, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c, s := earlyPair(t, narrow, cachingClient(), earlyServer(func(c *Config) { c.MaxEarlyData = hugeLimit }))
+			client, server := cachingClient(), earlyServer(func(c *Config) { c.MaxEarlyData = hugeLimit })
+			ticketFor(t, client, server)
+			if test.retry {
+				server = server.Clone()
+				server.CurvePreferences = []CurveID{CurveP521}
+			}
+			c, s := pairOf(t, narrow, client, server)
 			served := do(func() error {
 				err := test.server(s)
 				if err != nil {

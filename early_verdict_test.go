@@ -734,3 +734,39 @@ func TestEarlyDataSecretsWiped(t *testing.T) {
 		t.Error("the engine's secrets are kept")
 	}
 }
+
+// TestEarlyDataIdentity has a client with a certificate: while its early data is
+// read it is who it was when it got its ticket, and is verified again.
+func TestEarlyDataIdentity(t *testing.T) {
+	client, server := cachingClient(), earlyServer()
+	client.Certificates = []Certificate{testCert("P384")}
+	server.ClientAuth, server.ClientCAs = RequireAndVerifyClientCert, newAuthority().pool
+	c, s := earlyPair(t, sockets, client, server)
+	mustWriteEarly(t, c, "early")
+	if got, err := readSome(s, 5); got != "early" || err != nil {
+		t.Fatal(got, err)
+	}
+	st := s.ConnectionState()
+	if st.HandshakeComplete || len(st.VerifiedChains) == 0 || !bytes.Equal(st.PeerCertificates[0].Raw, client.Certificates[0].Certificate[0]) {
+		t.Errorf("complete %v, %d certificates, %d chains", st.HandshakeComplete, len(st.PeerCertificates), len(st.VerifiedChains))
+	}
+	if err, serr := handshakes(c, s); err != nil || serr != nil {
+		t.Fatal(err, serr)
+	}
+	ticketFor(t, client, server)
+	server = server.Clone()
+	server.ClientCAs = makeAuthority("other").pool
+	a, b := pairOf(t, sockets, client, server)
+	served := do(func() error {
+		seen, err := readEarly(b)
+		if seen != "" {
+			t.Errorf("saw %q", seen)
+		}
+		return errors.Join(err, b.Handshake())
+	})
+	mustWriteEarly(t, a, "early")
+	_ = a.Handshake() // a client is done before it is refused
+	if err := served(); err == nil {
+		t.Error("a client that is not trusted any more is accepted")
+	}
+}
