@@ -22,10 +22,10 @@ const replayWindow = 2*AgeTolerance + 2*maxSkew
 
 // AntiReplay sees to it that servers accept the early data of one ClientHello
 // once (RFC 9846, section 8.2): all of them that share its Store, if no two of
-// their clocks differ by more than two minutes. Where the Store is slow, full,
-// down, or may have forgotten something, early data is rejected, and the
-// handshake goes on without. The exported fields must not change once it is
-// used.
+// their clocks differ by more than two minutes, and none is set back by as much.
+// Where the Store is slow, full, down, or may have forgotten something, early
+// data is rejected, and the handshake goes on without. The exported fields must
+// not change once it is used.
 //
 // Servers that accept each other's tickets must share the Store, or each of them
 // accepts the same ClientHello once. What makes servers strangers to each other
