@@ -95,15 +95,15 @@ func (s *surprises) look(d tls.DirectionOffload, protocol string, bytes int64) {
 	if d.Where != tls.UserSpace || bytes < largeResponse {
 		return
 	}
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.told[d.Reason] {
-		return
-	}
-	s.told[d.Reason] = true
 	reason := d.Reason
 	if protocol == "HTTP/2.0" {
 		reason = "HTTP/2 cuts files into frames (--http1.1 lets the kernel send them)"
 	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.told[reason] {
+		return
+	}
+	s.told[reason] = true
 	fmt.Fprintf(s.w, "kernel TLS: sent in user space by %s: %s\n", protocol, reason)
 }

@@ -111,6 +111,19 @@ func TestKernelServe(t *testing.T) {
 	}
 }
 
+// On HTTP/2 there is one reason, whatever the connection says of itself when it
+// is open or closed.
+func TestSurprises(t *testing.T) {
+	var text strings.Builder
+	s := &surprises{w: &text, told: map[string]bool{}}
+	for _, reason := range []string{"not yet", "it is closed", "not yet"} {
+		s.look(tls.DirectionOffload{Where: tls.UserSpace, Reason: reason}, "HTTP/2.0", largeResponse)
+	}
+	if n := strings.Count(text.String(), "\n"); n != 1 {
+		t.Errorf("told %d times: %s", n, text.String())
+	}
+}
+
 // What is required and not there is an error at once. What is wanted and not
 // there is told.
 func TestServeWithoutKernel(t *testing.T) {
