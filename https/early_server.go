@@ -24,8 +24,8 @@ const (
 	earlyHeader = "Early-Data"
 	// earlyHead is how much of a request is looked at while it is early.
 	earlyHead = 16 << 10
-	// settleTimeout is how long Close waits for a client to complete its
-	// handshake: it may not have what was answered to its early data yet.
+	// settleTimeout is how long Close and CloseWrite wait for a client to complete
+	// its handshake: it may not have what was answered to its early data yet.
 	settleTimeout = 5 * time.Second
 )
 
@@ -89,12 +89,8 @@ func (c *earlyConn) isComplete() bool {
 }
 
 // admit lets the first request in if it is one that may be early. It returns
-// when that is decided, or ctx ends.
-func (c *earlyConn) admit(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = c.Conn.SetReadDeadline(deadline)
-		defer func() { _ = c.Conn.SetReadDeadline(time.Time{}) }()
-	}
+// when that is decided.
+func (c *earlyConn) admit() error {
 	for {
 		end := bytes.Index(c.held, []byte("\r\n\r\n"))
 		if end < 0 && len(c.held) < earlyHead && c.open && mayBeSafe(c.held) {
@@ -232,7 +228,8 @@ func (c *earlyConn) ConnectionState() tls.ConnectionState {
 	return state
 }
 
-// CloseWrite sends close_notify when the handshake is complete.
+// CloseWrite sends close_notify when the handshake is complete. If that takes too
+// long, the connection is closed.
 func (c *earlyConn) CloseWrite() error {
 	if err := c.await(); err != nil {
 		return err
@@ -258,13 +255,16 @@ func (c *earlyConn) Close() error {
 	return nil
 }
 
-// await completes the handshake beside whoever reads.
+// await completes the handshake beside whoever reads, or closes the connection
+// after a while. It does not rely on a deadline, which net/http may change.
 func (c *earlyConn) await() error {
 	if c.isComplete() {
 		return nil
 	}
-	_ = c.Conn.SetReadDeadline(time.Now().Add(settleTimeout))
-	return c.Conn.Handshake()
+	_ = c.Conn.SetReadDeadline(time.Time{})
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	return c.Conn.HandshakeContext(ctx)
 }
 
 // gate makes a request of HTTP/2 wait that must not be early, and marks it if it
@@ -286,6 +286,7 @@ func (c *earlyConn) gate(r *http.Request) {
 }
 
 // earlyHandshake runs a handshake, and returns what early data it brings first.
+// For that it waits until the connection is closed.
 func earlyHandshake(ctx context.Context, conn *tls.Conn) (first []byte, err error) {
 	buf := make([]byte, 4<<10)
 	n, err := conn.ReadEarlyDataContext(ctx, buf)

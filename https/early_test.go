@@ -3,9 +3,11 @@ package https
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls"
+	"github.com/go-handoff/tls/session"
 )
 
 // earlyServer serves requests and says of each whether it was early.
@@ -317,12 +320,107 @@ func TestEarlySilent(t *testing.T) {
 	addr := earlyServer(t, nil, nil)
 	tr := earlyTransport(t, addr)
 	c := rawEarly(t, addr, tr.config, "GET / HTTP/1.0\r\n\r\n")
-	raw := c.NetConn()
-	_ = raw.SetReadDeadline(time.Now().Add(settleTimeout + 10*time.Second))
+	wantEnd(t, c.NetConn(), settleTimeout+10*time.Second)
+}
+
+// helloOnly sends the first record and no other.
+type helloOnly struct {
+	net.Conn
+	sent bool
+}
+
+func (c *helloOnly) Write(b []byte) (int, error) {
+	if c.sent {
+		return len(b), nil
+	}
+	c.sent = true
+	_, err := c.Conn.Write(b[:5+int(binary.BigEndian.Uint16(b[3:]))])
+	return len(b), err
+}
+
+// mute returns the network's side of a client that offers early data, and sends
+// none.
+func mute(t *testing.T, addr string, config *tls.Config) net.Conn {
+	t.Helper()
+	raw, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { raw.Close() })
+	config = config.Clone()
+	config.ServerName, config.NextProtos = "127.0.0.1", []string{protoHTTP1}
+	if _, err := tls.Client(&helloOnly{Conn: raw}, config).WriteEarlyData([]byte("GET")); err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// wantEnd waits until the other side has closed.
+func wantEnd(t *testing.T, raw net.Conn, within time.Duration) {
+	t.Helper()
+	_ = raw.SetReadDeadline(time.Now().Add(within))
 	_, err := io.Copy(io.Discard, raw)
 	if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
 		t.Error("the server waits for ever")
 	}
+}
+
+// TestEarlyMute: early data that is accepted and does not come is waited for
+// no longer than a handshake.
+func TestEarlyMute(t *testing.T) {
+	config := serverConfig()
+	config.MaxEarlyData = 16 << 10
+	ln := listenLoopback(t)
+	srv := &http.Server{ReadHeaderTimeout: time.Second, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "early= ")
+	})}
+	done := make(chan error, 1)
+	go func() { done <- Serve(srv, ln, config) }()
+	t.Cleanup(func() {
+		srv.Close()
+		<-done
+	})
+	tr := earlyTransport(t, ln.Addr().String())
+	wantEnd(t, mute(t, ln.Addr().String(), tr.config), 20*time.Second)
+}
+
+// TestEarlyCloseDeadline: a deadline that net/http sets on a connection while
+// Close waits for the client does not make it wait for ever.
+func TestEarlyCloseDeadline(t *testing.T) {
+	config := serverConfig()
+	config.MaxEarlyData = 16 << 10
+	config.AntiReplay, config.TicketKeys = session.NewAntiReplay(0), new(session.KeyRing)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "early= ") })}
+	ln, direct := listenLoopback(t), listenLoopback(t)
+	defer direct.Close()
+	done := make(chan error, 1)
+	go func() { done <- Serve(srv, ln, config) }()
+	t.Cleanup(func() {
+		srv.Close()
+		<-done
+	})
+	tr := earlyTransport(t, ln.Addr().String())
+	c := rawEarly(t, direct.Addr().String(), tr.config, "GET / HTTP/1.1\r\n")
+	inner, err := direct.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := tls.Server(inner, withProtocols(config, protocols(srv)))
+	first, err := earlyHandshake(t.Context(), conn)
+	if first == nil || err != nil {
+		t.Fatalf("%q, %v", first, err)
+	}
+	state := conn.ConnectionState()
+	early := newEarlyConn(conn, &state, first)
+	if err := early.Close(); err != nil {
+		t.Fatal(err)
+	}
+	end := time.Now().Add(settleTimeout / 2)
+	for time.Now().Before(end) {
+		_ = early.SetReadDeadline(time.Time{})
+		time.Sleep(settleTimeout / 50)
+	}
+	wantEnd(t, c.NetConn(), settleTimeout+10*time.Second)
 }
 
 // TestEarlyServerClose: a server that is closed does not wait for clients that

@@ -113,12 +113,18 @@ func (l *listener) handshake(inner net.Conn) {
 	timeout := handshakeTimeout(l.srv)
 	ctx, cancel := context.WithTimeoutCause(l.ctx, timeout, fmt.Errorf("not complete after %v", timeout))
 	defer cancel()
+	// Once early data is accepted, what reads it has no context.
+	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
+	defer stop()
 	first, err := earlyHandshake(context.WithValue(ctx, http.LocalAddrContextKey, conn.LocalAddr()), conn)
 	if err != nil {
 		l.refuse(ctx, conn, err)
 		return
 	}
-	c, err := l.dispatch(ctx, conn, first)
+	c, err := l.dispatch(conn, first)
+	if !stop() {
+		err = ctx.Err()
+	}
 	if err != nil {
 		l.refuse(ctx, conn, err)
 		return
@@ -139,7 +145,7 @@ func (l *listener) recoverPanic(conn net.Conn) {
 
 // dispatch returns what net/http shall get for the protocol that was agreed on,
 // or nil if that is none of its. What it brought as early data begins with first.
-func (l *listener) dispatch(ctx context.Context, conn *tls.Conn, first []byte) (net.Conn, error) {
+func (l *listener) dispatch(conn *tls.Conn, first []byte) (net.Conn, error) {
 	state := conn.ConnectionState()
 	var early *earlyConn
 	if first != nil {
@@ -148,7 +154,7 @@ func (l *listener) dispatch(ctx context.Context, conn *tls.Conn, first []byte) (
 	switch state.NegotiatedProtocol {
 	case "", protoHTTP1, "http/1.0":
 		if early != nil {
-			return early, early.admit(ctx)
+			return early, early.admit()
 		}
 		return conn, nil
 	case protoHTTP2:
