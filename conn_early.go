@@ -283,8 +283,8 @@ func (o *outbound) earlyEnd() error {
 	return nil
 }
 
-// sealEarlyData is sealData for early data. Padding counts too: a server that
-// skips early data cannot tell it from content.
+// sealEarlyData is sealData for early data. Padding counts too, and is cut where
+// the limit is: a server that skips early data cannot tell it from content.
 func (o *outbound) sealEarlyData(dst, b []byte) (_ []byte, n int, err error) {
 	for i := 0; i < burstRecords && n < len(b) && o.earlyEnd() == nil; i++ {
 		m := min(len(b)-n, o.recordSize(), int(min(o.earlyLeft, record.MaxPlaintext)))

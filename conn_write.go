@@ -369,6 +369,9 @@ func (o *outbound) install(ev *handshake.InstallWrite, cfg *Config) {
 	if cfg.recordLimit > 0 && ev.Level != handshake.LevelHandshake {
 		o.sealer.SetLimit(cfg.recordLimit)
 	}
+	if o.early && cfg.RecordPadding != nil {
+		o.sealer.SetPadding(func(n int) int { return min(cfg.RecordPadding(n), int(min(o.earlyLeft, record.MaxPlaintext))-n) })
+	}
 	o.fixedSize = cfg.DynamicRecordSizingDisabled
 }
 

@@ -535,31 +535,36 @@ func pairOf(t testing.TB, nw network, client, server *Config) (c, s *Conn) {
 // TestEarlyDataPadding pads: a server that must skip early data cannot tell
 // padding from content, so it counts against the limit.
 func TestEarlyDataPadding(t *testing.T) {
-	client, server := cachingClient(), earlyServer(func(c *Config) { c.MaxEarlyData = 20000 })
-	client.RecordPadding = func(int) int { return 99 }
-	for _, skipped := range []bool{false, true} {
-		c, s := earlyPair(t, sockets, client, server)
-		served := do(func() error {
-			if skipped {
+	for _, test := range []struct{ padding, calls int }{
+		{99, 200},
+		{1 << 14, 2}, // the limit is within the second record
+	} {
+		for _, skipped := range []bool{false, true} {
+			client, server := cachingClient(), earlyServer(func(c *Config) { c.MaxEarlyData = 20000 })
+			client.RecordPadding = func(int) int { return test.padding }
+			c, s := earlyPair(t, sockets, client, server)
+			served := do(func() error {
+				if skipped {
+					return s.Handshake()
+				}
+				if got, err := readEarly(s); len(got) != test.calls || err != nil {
+					return errors.Join(errors.New("early data: "+got), err)
+				}
 				return s.Handshake()
+			})
+			var err error
+			n := 0
+			for ; err == nil && n < 1000; n++ {
+				_, err = c.WriteEarlyData([]byte("x"))
 			}
-			if got, err := readEarly(s); len(got) != 200 || err != nil {
-				return errors.Join(errors.New("early data: "+got), err)
+			if n != test.calls+1 || !errors.Is(err, ErrEarlyDataLimit) {
+				t.Errorf("padding %d, call %d: %v", test.padding, n, err)
 			}
-			return s.Handshake()
-		})
-		var err error
-		n := 0
-		for ; err == nil && n < 1000; n++ {
-			_, err = c.WriteEarlyData([]byte("x"))
+			if err := errors.Join(c.Handshake(), served()); err != nil {
+				t.Errorf("padding %d: %v", test.padding, err)
+			}
+			echo(t, c, s)
 		}
-		if n != 201 || !errors.Is(err, ErrEarlyDataLimit) {
-			t.Errorf("call %d: %v", n, err)
-		}
-		if err := errors.Join(c.Handshake(), served()); err != nil {
-			t.Error(err)
-		}
-		echo(t, c, s)
 	}
 }
 
