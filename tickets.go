@@ -86,7 +86,8 @@ func NewResumptionState(ticket []byte, state *SessionState) (*ClientSessionState
 
 // SetSessionTicketKeys sets the keys of a server's tickets: the first one seals,
 // all of them open. It takes the place of TicketKeys and of automatic rotation,
-// and may be called while the Config is in use. It panics if keys is empty.
+// and may be called while the Config is in use. With MaxEarlyData, AntiReplay must
+// have been set, or else handshakes fail from then on. It panics if keys is empty.
 func (c *Config) SetSessionTicketKeys(keys [][32]byte) {
 	if len(keys) == 0 {
 		panic("tls: keys must have at least one key")

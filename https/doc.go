@@ -49,7 +49,9 @@
 // once. Everything after it waits for the handshake. On HTTP/2, requests whose
 // method is safe are handled and marked so, and the handlers of all others are
 // called when the handshake is complete. A handler that cannot take a request
-// which may come twice answers with 425 (Too Early).
+// which may come twice answers with 425 (Too Early). It goes by the header field:
+// net/http looks at an HTTP/1.1 connection's state once, so that Request.TLS says
+// the same for later requests on it, which are not early.
 //
 // [TooEarly] is for servers that get requests through proxies which accept early
 // data, and [Transport].EarlyData for clients.
