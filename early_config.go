@@ -24,6 +24,9 @@ func (b *binding) chooseAntiReplay() error {
 	if b.replays == nil && b.cfg.MaxEarlyData > 0 && !b.cfg.SessionTicketsDisabled {
 		return &ConfigError{"AntiReplay", "it must be set for MaxEarlyData, as others may have this server's tickets or their keys: give it a store that all of them share"}
 	}
+	if b.cfg.MaxEarlyData > 0 && b.replays != nil && b.replays.Own() && b.keys.Source != nil {
+		return &ConfigError{"AntiReplay", "one in memory from session.NewAntiReplay is for keys of this process only, and these have a Source: give it a store that all who share it share"}
+	}
 	return nil
 }
 

@@ -275,3 +275,15 @@ func TestReplayChanged(t *testing.T) {
 		}
 	}
 }
+
+// TestAntiReplayOwn refuses one for a single process where keys are shared.
+func TestAntiReplayOwn(t *testing.T) {
+	server := earlyServer()
+	server.TicketKeys = &session.KeyRing{Source: new(session.MemoryRing), KEK: [32]byte{1}}
+	server.AntiReplay = session.NewAntiReplay(0)
+	c, s := pair(t, sockets, clientConfig(), server)
+	_, err := handshakes(c, s)
+	if ce := (*ConfigError)(nil); !errors.As(err, &ce) || ce.Field != "AntiReplay" {
+		t.Errorf("server: %v", err)
+	}
+}

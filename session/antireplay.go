@@ -34,8 +34,10 @@ type AntiReplay struct {
 	redact.Value
 
 	// Store remembers ClientHellos for 140 seconds, as marks. It must not be
-	// nil. A [MemoryStore] is for one process whose tickets are its own: what it
-	// does not know from before it was made is taken to be a replay.
+	// nil. A [MemoryStore] is for one process whose tickets are its own. Where a
+	// store has a method Since() time.Time, as this one and session/file's have, it
+	// remembers nothing from before then: what it could have is taken to be a
+	// replay.
 	Store Store
 	// Budget is how long a handshake waits for the Store; 0 means 2
 	// milliseconds.
@@ -60,13 +62,16 @@ func NewAntiReplay(capacity int) *AntiReplay {
 	return &AntiReplay{Store: NewMemoryStore(capacity), own: true}
 }
 
+// Own reports whether it is from [NewAntiReplay]: for tickets of this process only.
+func (a *AntiReplay) Own() bool { return a.own }
+
 // defaultHellos needs about ten megabytes, if there are as many in 140 seconds.
 const defaultHellos = 1 << 16
 
 const kindHello = "hello13:"
 
-// errJustMade is why early data is rejected that a store in memory could have
-// seen before it was made.
+// errJustMade is why early data is rejected that somebody could have seen before
+// the store was made.
 var errJustMade = fmt.Errorf("%w: it was just made", ErrMarksLost)
 
 // Accept reports whether the early data of a ClientHello may be accepted, and
@@ -90,7 +95,7 @@ func (a *AntiReplay) mark(ctx context.Context, ticket *State, key string) (bool,
 	if a.Store == nil {
 		return false, errors.New("there is no store")
 	}
-	if m, ok := a.Store.(*MemoryStore); ok && !a.own && m.forgot(ticket.CreatedAt, a.now()) {
+	if s, ok := a.Store.(interface{ Since() time.Time }); ok && !a.own && forgotten(ticket.CreatedAt, s.Since(), a.now()) {
 		return false, errJustMade
 	}
 	budget := a.Budget
@@ -109,10 +114,10 @@ func (a *AntiReplay) now() time.Time {
 	return time.Now()
 }
 
-// forgot reports whether a ClientHello with a ticket of that time may have been
-// seen by another process, or store, before m was made: not if the ticket is
-// younger, nor once all that was seen would be forgotten anyway. Tickets know
-// their time to the millisecond.
-func (m *MemoryStore) forgot(ticket, now time.Time) bool {
-	return ticket.Before(m.made.Truncate(time.Millisecond)) && now.Sub(m.made) <= replayWindow
+// forgotten reports whether a ClientHello with a ticket of that time may have been
+// seen before its store began to remember: not if the ticket is younger, nor once
+// all that was seen would be forgotten anyway. Tickets know their time to the
+// millisecond.
+func forgotten(ticket, since, now time.Time) bool {
+	return ticket.Before(since.Truncate(time.Millisecond)) && now.Sub(since) <= replayWindow
 }

@@ -203,6 +203,25 @@ func TestAntiReplayJustMade(t *testing.T) {
 	}
 }
 
+// youngStore is a store on other machines that knows since when it remembers.
+type youngStore struct {
+	Store
+	since time.Time
+}
+
+func (s youngStore) Since() time.Time { return s.since }
+
+// TestAntiReplaySince: any store may say since when it remembers.
+func TestAntiReplaySince(t *testing.T) {
+	ticket := freshTicket()
+	for after, want := range map[time.Duration]bool{-time.Second: true, time.Second: false} {
+		a := &AntiReplay{Store: youngStore{NewMemoryStore(0), ticket.CreatedAt.Add(after)}, Budget: time.Second}
+		if got := a.Accept(t.Context(), ticket, []byte("id")); got != want {
+			t.Errorf("store since %v after the ticket: accepted %v", after, got)
+		}
+	}
+}
+
 // TestAntiReplayMillisecond makes store and ticket within one millisecond, which
 // is all that a ticket knows.
 func TestAntiReplayMillisecond(t *testing.T) {

@@ -47,6 +47,9 @@ func NewMemoryStore(capacity int) *MemoryStore {
 	}
 }
 
+// Since returns when the store was made: it remembers nothing from before.
+func (m *MemoryStore) Since() time.Time { return m.made }
+
 // Get implements [Store].
 func (m *MemoryStore) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {

@@ -36,6 +36,7 @@ type Store struct {
 	Durable bool
 
 	root     *os.Root
+	since    time.Time
 	capacity int
 	values   atomic.Int64 // files, or more: those made since the last sweep that are gone count
 	marks    atomic.Int64
@@ -52,7 +53,7 @@ const (
 	maxTTL = 31 * 24 * time.Hour
 
 	valuePrefix, markPrefix, tempPrefix = "v-", "m-", "tmp-"
-	lockName                            = "lock"
+	lockName, bornName                  = "lock", "born"
 )
 
 // OpenStore returns the store in dir, which it makes if only its last element does
@@ -74,12 +75,35 @@ func OpenStore(dir string, capacity int) (*Store, error) {
 	if err == nil {
 		err = checkPrivateDir(info)
 	}
+	var since time.Time
+	if err == nil {
+		since, err = bornAt(root)
+	}
 	if err != nil {
 		_ = root.Close()
 		return nil, fmt.Errorf("session/file: %s: %w", dir, err)
 	}
-	return &Store{root: root, capacity: capacity, sweeping: make(chan struct{}, 1)}, nil
+	return &Store{root: root, since: since, capacity: capacity, sweeping: make(chan struct{}, 1)}, nil
 }
+
+// bornAt returns when the directory was first used: the time of a file in it that
+// is made then and never changed.
+func bornAt(root *os.Root) (time.Time, error) {
+	f, err := root.OpenFile(bornName, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+// Since returns when the directory was first used: the store remembers nothing
+// from before, for which somebody may have removed the one that was there.
+func (s *Store) Since() time.Time { return s.since }
 
 // Close closes the directory. The files stay.
 func (s *Store) Close() error { return s.root.Close() }

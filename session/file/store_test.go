@@ -379,3 +379,20 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+// TestSince: a directory that was removed and made again remembers nothing from
+// before, which one that was only opened again does.
+func TestSince(t *testing.T) {
+	s, dir, _ := fresh(t, 0)
+	first := s.Since()
+	if again := open(t, dir, 0, new(clock)); !again.Since().Equal(first) {
+		t.Errorf("opened again: since %v, and not %v", again.Since(), first)
+	}
+	time.Sleep(20 * time.Millisecond) // file systems may count time in ticks
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if anew := open(t, dir, 0, new(clock)); !anew.Since().After(first) {
+		t.Errorf("made anew: since %v, and before since %v", anew.Since(), first)
+	}
+}
