@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-handoff/tls"
@@ -23,38 +24,34 @@ type earlyClient struct {
 	ctx     context.Context // of what dialled, without its end
 	timeout time.Duration
 
-	begun chan struct{} // closed when there is something to begin with
-	begin func()        // closes begun, once
+	used  atomic.Bool   // the first Write, or Close, has come; it is who closes begun
+	begun chan struct{} // closed when there is something to begin with, or nothing will be
 	once  sync.Once
 	err   error // of the handshake
-	early bool  // the first request was sent early
 
-	sent []byte // what was given to WriteEarlyData
-	left int    // how much of it the session did not allow
+	// Until begun is closed these are of the first Write; late is set before.
+	late  bool   // it must not be early
+	early bool   // it was
+	sent  []byte // what was given to WriteEarlyData
+	left  int    // how much of it the session did not allow
 }
 
 func newEarlyClient(ctx context.Context, conn *tls.Conn, timeout time.Duration) *earlyClient {
-	c := &earlyClient{
+	return &earlyClient{
 		clientConn: &clientConn{Conn: conn, state: new(tls.ConnectionState)},
 		ctx:        context.WithoutCancel(ctx), timeout: timeout, begun: make(chan struct{}),
 	}
-	c.begin = sync.OnceFunc(func() { close(c.begun) })
-	return c
 }
 
 // Write writes a first request as early data if it may be. It returns when it is
 // on its way; Read is who learns what became of it.
 func (c *earlyClient) Write(b []byte) (int, error) {
-	select {
-	case <-c.begun:
-		if err := c.settle(); err != nil {
-			return 0, err
-		}
-		return c.Conn.Write(b)
-	default:
+	if c.used.Swap(true) {
+		<-c.begun
+		return c.writeAfter(b)
 	}
-	defer c.begin()
-	if !bytes.HasSuffix(b, []byte("\r\n\r\n")) || !earlyRequest(b) {
+	defer close(c.begun)
+	if c.late || !bytes.HasSuffix(b, []byte("\r\n\r\n")) || !earlyRequest(b) {
 		return c.writeAfter(b)
 	}
 	n, err := c.Conn.WriteEarlyData(b)
@@ -111,18 +108,31 @@ func (c *earlyClient) handshake() error {
 	return handshake(ctx, c.Conn)
 }
 
-// Close closes the connection.
+// Close closes the connection. It ends a Read that waits, and a Write.
 func (c *earlyClient) Close() error {
-	defer c.begin() // a Read that waits must end
-	return c.clientConn.Close()
+	err := c.clientConn.Close()
+	if !c.used.Swap(true) {
+		close(c.begun)
+	}
+	return err
 }
 
-// ConnectionState returns the state at the end of the handshake, once there is.
+// ConnectionState returns the state at the end of the handshake. There is none
+// until the first request is sent, as whoever asks must not begin the handshake.
 func (c *earlyClient) ConnectionState() tls.ConnectionState {
-	if err := c.settle(); err != nil {
+	if !c.isBegun() || c.settle() != nil {
 		return tls.ConnectionState{}
 	}
 	return *c.state
+}
+
+func (c *earlyClient) isBegun() bool {
+	select {
+	case <-c.begun:
+		return true
+	default:
+		return false
+	}
 }
 
 // handshake runs a handshake and tells the trace of ctx of it.
@@ -173,18 +183,18 @@ type noEarlyData struct{}
 // section 5.2; RFC 9846, appendix E.3).
 func (r *route) viaEarly(req *http.Request) (*http.Response, error) {
 	var conn *earlyClient
-	fresh := false
+	first := false // on conn: net/http keeps connections that it had no use for
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			conn, _ = info.Conn.(*earlyClient)
-			fresh = !info.Reused
+			first = conn != nil && !conn.used.Load()
 		},
 	})
 	resp, err := r.http1.RoundTrip(req.WithContext(ctx))
 	if conn == nil {
 		return resp, err
 	}
-	early := fresh && conn.wasEarly()
+	early := first && conn.isBegun() && conn.early
 	switch {
 	case err == nil && resp.StatusCode != http.StatusTooEarly, !early || req.Context().Err() != nil:
 		if err == nil {
@@ -194,15 +204,12 @@ func (r *route) viaEarly(req *http.Request) (*http.Response, error) {
 	case err == nil:
 		resp.Body.Close()
 	}
-	return r.viaHTTP1(r.http1, req.WithContext(context.WithValue(req.Context(), noEarlyData{}, true)), nil)
-}
-
-// wasEarly reports whether the first request was sent as early data.
-func (c *earlyClient) wasEarly() bool {
-	select {
-	case <-c.begun:
-		return c.early
-	default:
-		return false
-	}
+	ctx = httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			if c, ok := info.Conn.(*earlyClient); ok && !c.used.Load() {
+				c.late = true // it was made for another request
+			}
+		},
+	})
+	return r.viaHTTP1(r.http1, req.WithContext(context.WithValue(ctx, noEarlyData{}, true)), nil)
 }
