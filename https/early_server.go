@@ -142,13 +142,14 @@ func mayBeSafe(b []byte) bool {
 // earlyRequest reports whether a request may be let in early: it is safe, and
 // ends with its head. Line feeds without a carriage return are not for it:
 // net/http takes them for the ends of lines too, and so would find the end of the
-// request, and another one, before we do.
+// request, and another one, before we do. Nor are folded lines, the first of
+// which would be part of our header field.
 func earlyRequest(head []byte) bool {
 	if !mayBeSafe(head) {
 		return false
 	}
 	for line := range bytes.Lines(head) {
-		if len(line) < 2 || bytes.IndexByte(line, '\r') != len(line)-2 {
+		if len(line) < 2 || bytes.IndexByte(line, '\r') != len(line)-2 || line[0] == ' ' || line[0] == '\t' {
 			return false
 		}
 		name, _, _ := bytes.Cut(line, []byte(":"))

@@ -225,6 +225,7 @@ func TestEarlyRequests(t *testing.T) {
 		{"chunked", "GET /a" + end + "Transfer-Encoding: chunked\r\n\r\n1\r\nz\r\n0\r\n\r\n", []string{"GET /a early= body=z complete=false"}},
 		{"another request behind bare line feeds", "GET /a HTTP/1.1\nHost: a\n\nPOST /b HTTP/1.1\r\nHost: a\r\n\r\n", []string{"GET /a early= body= complete=false", "POST /b early= body= complete=false"}},
 		{"another request behind a line feed", "GET /a HTTP/1.1\r\nHost: a\r\n\nDELETE /b HTTP/1.1\r\nHost: a\r\n\r\n", []string{"GET /a early= body= complete=false", "DELETE /b early= body= complete=false"}},
+		{"folded line", "GET /a HTTP/1.1\r\n fold: x\r\nHost: a\r\n\r\n", []string{"400 Bad Request"}},
 		{"bare line feeds", "GET /a HTTP/1.1\nHost: a\n\n", []string{"GET /a early= body= complete=false"}},
 	}
 	for _, test := range tests {
