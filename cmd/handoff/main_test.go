@@ -58,6 +58,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"tickets"}, "which keys?"},
 		{[]string{"tickets", "memory"}, "which keys?"},
 		{[]string{"tickets", "file:keys"}, "file:keys needs --tickets-key"},
+		{[]string{"tickets", "redis://me:password@localhost"}, "tickets: redis:... needs --tickets-key"},
+		{[]string{"serve", ".", "--tickets", "reddis://me:password@localhost"}, `--tickets "reddis:..." is none of`},
 		{[]string{"tickets", "file:keys", "--new-key", "key"}, "--new-key goes with nothing else"},
 		{[]string{"demo", "extra"}, "unexpected argument extra"},
 	} {

@@ -54,11 +54,20 @@ func (f ringFlags) validate(name, where string) error {
 	scheme, rest, ok := strings.Cut(where, ":")
 	switch {
 	case !ok || sources[scheme] == nil || rest == "":
-		return fmt.Errorf("%s%q is none of %s", name, where, placeNames)
+		return fmt.Errorf("%s%q is none of %s", name, placeName(where), placeNames)
 	case f.TicketsKey == "":
-		return fmt.Errorf("%s%s needs --tickets-key FILE: where ticket keys are kept, they are sealed", name, where)
+		return fmt.Errorf("%s%s needs --tickets-key FILE: where ticket keys are kept, they are sealed", name, placeName(where))
 	}
 	return f.validateInterval()
+}
+
+// placeName is where as errors may show it: a URL may hold a password.
+func placeName(where string) string {
+	scheme, _, ok := strings.Cut(where, ":")
+	if !ok || scheme == "file" {
+		return where
+	}
+	return scheme + ":..."
 }
 
 func (f ringFlags) validateInterval() error {
