@@ -23,7 +23,7 @@ TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutl
 
 # Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
 # times as long, so there are fewer.
-LAB_PACKAGES ?= ./kernel . ./https ./conformance/openssl ./cmd/handoff ./interop/lab
+LAB_PACKAGES ?= ./kernel . ./https ./conformance/openssl ./conformance/faults ./cmd/handoff ./interop/lab
 LAB_RUN      ?= ^TestKernel
 # With the race detector only what needs a real kernel for it: the models do the rest.
 LAB_RACE_PACKAGES ?= ./kernel .
@@ -40,9 +40,9 @@ each = for m in $(MODULES); do echo "== $$m: $(strip $(1))"; (cd $$m && $(1)); d
 # with_tests returns those of some packages that have tests.
 with_tests = $(foreach p,$(1),$(if $(wildcard $(p)/*_test.go),$(p)))
 
-.PHONY: test tools gofmt vet staticcheck govulncheck allocs race fuzz lint cover lab lab-qemu
+.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz lint cover lab lab-qemu
 
-test: tools gofmt vet staticcheck govulncheck allocs race lab
+test: tools gofmt vet staticcheck govulncheck allocs faults race lab
 
 tools:
 	@missing=; \
@@ -79,6 +79,10 @@ govulncheck:
 # The race detector allocates on its own account.
 allocs:
 	@$(call each, go test -run 'Alloc' ./...)
+
+# Every byte of a connection; with the race detector there is time for one in many.
+faults:
+	@go test ./conformance/faults
 
 race:
 	@$(call each, go test -race ./...)
