@@ -72,14 +72,20 @@ func openTree(dir string) (*Tree, error) {
 	return t, nil
 }
 
-// Command returns the command that runs one of the tree's programs. What the
-// program would read of the system's configuration, it gets from the tree.
+// Command returns the command that runs one of the tree's programs, of usr/sbin or
+// usr/bin. What the program would read of the system's configuration, it gets from
+// the tree.
 func (t *Tree) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	own := []string{"--library-path", strings.Join(t.libraries, ":"), filepath.Join(t.root, "usr", "bin", program)}
+	path := filepath.Join(t.root, "usr", "sbin", program)
+	if _, err := os.Stat(path); err != nil {
+		path = filepath.Join(t.root, "usr", "bin", program)
+	}
+	own := []string{"--library-path", strings.Join(t.libraries, ":"), path}
 	cmd := exec.CommandContext(ctx, t.loader, append(own, args...)...)
 	cmd.Env = append(os.Environ(),
 		"OPENSSL_CONF="+filepath.Join(t.root, "etc", "ssl", "openssl.cnf"),
 		"OPENSSL_MODULES="+filepath.Join(t.libraries[len(t.libraries)-1], "ossl-modules"),
+		"PYTHONHOME="+filepath.Join(t.root, "usr"),
 		"GNUTLS_SYSTEM_PRIORITY_FILE="+filepath.Join(t.root, "etc", "gnutls", "config"),
 	)
 	return cmd

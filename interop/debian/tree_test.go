@@ -31,5 +31,15 @@ func TestFetchKeepsWhatIsThere(t *testing.T) {
 		if err != nil || string(out) != want {
 			t.Errorf("%s: runs %q, %v; want %q", name, out, err, want)
 		}
+		server := filepath.Join(root, "usr/sbin/nginx")
+		if err := os.MkdirAll(filepath.Dir(server), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(server, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if args := tree.Command(t.Context(), "nginx").Args; args[len(args)-1] != server {
+			t.Errorf("%s: nginx is run as %q, and is %q", name, args, server)
+		}
 	}
 }

@@ -21,16 +21,31 @@ type Release string
 
 // The releases, and what their programs are.
 const (
-	Bookworm Release = "bookworm" // OpenSSL 3.0, GnuTLS 3.7, curl 7.88
-	Trixie   Release = "trixie"   // OpenSSL 3.5, GnuTLS 3.8, curl 8.14
+	Bookworm Release = "bookworm" // OpenSSL 3.0, GnuTLS 3.7, curl 7.88, nginx 1.22, HAProxy 2.6, Python 3.11
+	Trixie   Release = "trixie"   // OpenSSL 3.5, GnuTLS 3.8, curl 8.14, nginx 1.26, HAProxy 3.0, Python 3.13
 )
 
 // packages have openssl, gnutls-cli and gnutls-serv, and curl.
 var packages = []string{"openssl", "gnutls-bin", "curl"}
 
-// Open returns the programs of a release, which it fetches if they are not
-// there. The current directory must be in the tree of this module.
+// applications have nginx, haproxy and python3. Node finds its parts where it is
+// installed only.
+var applications = []string{"nginx", "haproxy", "python3"}
+
+// Open returns the programs of a release that are for tests of TLS, which it
+// fetches if they are not there. The current directory must be in the tree of
+// this module.
 func Open(ctx context.Context, r Release) (*debian.Tree, error) {
+	return open(ctx, r, packages)
+}
+
+// OpenApplications returns the programs of a release that do TLS for others, as
+// Open does.
+func OpenApplications(ctx context.Context, r Release) (*debian.Tree, error) {
+	return open(ctx, r, applications)
+}
+
+func open(ctx context.Context, r Release, packages []string) (*debian.Tree, error) {
 	root, err := findTree()
 	if err != nil {
 		return nil, err
