@@ -173,6 +173,10 @@ type party struct {
 
 	established bool     // by an event
 	finished    [][]byte // that were given to it
+
+	said, heard []byte // messages of the handshake, as they were sent and as they were given
+	edited      bool   // all that it is given comes from the other one, or is changed
+	misled      bool   // what it had heard before its Finished was not what the other one had said
 }
 
 func newParties(t testing.TB, mode byte) (client, server *party) {
@@ -197,7 +201,7 @@ func (p *party) drain() {
 		p.events++
 		switch ev := ev.(type) {
 		case handshake.SendHandshake:
-			p.sent += len(ev.Bytes)
+			p.note(ev.Bytes)
 			for b := ev.Bytes; len(b) > 0; {
 				n := 4 + int(b[1])<<16 + int(b[2])<<8 + int(b[3])
 				p.peer.in = append(p.peer.in, flightUnit{level: ev.Level, bytes: bytes.Clone(b[:n])})
@@ -210,7 +214,44 @@ func (p *party) drain() {
 				p.t.Fatal("established twice")
 			}
 			p.established = true
+			p.checkHeard()
+		case handshake.InstallRead:
+			if !p.ReadAligned() {
+				p.t.Fatal("new keys while a part of a message is pending")
+			}
 		}
+	}
+}
+
+// note keeps what is sent.
+func (p *party) note(b []byte) {
+	p.sent += len(b)
+	p.said = append(p.said, b...)
+	if b[0] == finishedType {
+		p.misled = p.misled || !p.heardAll()
+	}
+}
+
+// heardAll reports whether the engine was given what the other one sent, as far
+// as it came. A HelloRequest is no part of a handshake (RFC 5246, section
+// 7.4.1.1).
+func (p *party) heardAll() bool {
+	var heard []byte
+	for b := p.heard; len(b) >= 4; {
+		n := min(len(b), 4+int(b[1])<<16+int(b[2])<<8+int(b[3]))
+		if b[0] != 0 {
+			heard = append(heard, b[:n]...)
+		}
+		b = b[n:]
+	}
+	return bytes.HasPrefix(p.peer.said, heard)
+}
+
+// checkHeard makes sure that an engine is established only if both have heard
+// what the other one had said.
+func (p *party) checkHeard() {
+	if p.edited && (!p.heardAll() || p.peer.misled) {
+		p.t.Fatal("established though messages were changed on their way")
 	}
 }
 
@@ -218,6 +259,9 @@ func (p *party) drain() {
 // an alert and are for ever, and a dead engine says nothing more.
 func (p *party) give(u flightUnit) {
 	before := p.events
+	if !p.established {
+		p.heard = append(p.heard, u.bytes...)
+	}
 	var err error
 	if u.ccs {
 		err = p.HandleChangeCipherSpec()
