@@ -62,8 +62,9 @@ type Conn struct {
 
 	queueMutex sync.Mutex
 	queue      []outgoing
-	due        atomic.Bool // something in queue should not wait
-	owesUpdate atomic.Bool // the peer asked for new keys of ours
+	due        atomic.Bool                // something in queue should not wait
+	refusal    atomic.Pointer[localError] // of a record by the kernel, told to who was sending
+	owesUpdate atomic.Bool                // the peer asked for new keys of ours
 
 	deadline atomic.Pointer[time.Time] // of Write, as the application set it
 

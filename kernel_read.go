@@ -20,6 +20,10 @@ const minDirect = 256
 
 // advanceKernel is advance.
 func (c *Conn) advanceKernel(dst []byte) (int, error) {
+	if err := c.refusal.Load(); err != nil { // the kernel may not say so again
+		c.in.stop(err)
+		return 0, err
+	}
 	buf := dst
 	if len(dst) < minDirect {
 		buf = c.in.borrow(len(dst))

@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
 )
@@ -129,9 +130,23 @@ func (c *Conn) kernelError(err error) error {
 	case errors.As(err, &e) && e.Timeout():
 		return err
 	case kernel.ReceivingFailed(err):
-		return err // the alert that the reader sends must still find this side open
+		return c.refused(err)
 	}
 	return c.out.stop(permanent(err))
+}
+
+// refused ends the connection for a record that the kernel has refused. Who sends
+// learns of it if the one who read before got only what was in front of it, and
+// perhaps nobody will read again. out is held.
+func (c *Conn) refused(err error) error {
+	local := newLocalError(alert.Errorf(alert.BadRecordMAC, "record does not authenticate: %w", err))
+	if !c.refusal.CompareAndSwap(nil, local) {
+		return c.out.stop(c.refusal.Load())
+	}
+	c.out.kernel.ClearError() // or the alert cannot be sent
+	c.enqueue(outgoing{typ: record.Alert, body: []byte{alertLevelFatal, byte(local.alert)}, final: local})
+	c.due.Store(true)
+	return local
 }
 
 // count notes that n records were sent.
