@@ -20,11 +20,10 @@ var versions = []struct {
 }{{tls.VersionTLS12, "TLS 1.2"}, {tls.VersionTLS13, "TLS 1.3"}}
 
 // overWire has a conversation over a wire with a fault.
-func overWire(t testing.TB, make [2]makeConn, version uint16, f fault) (*wire, [2]*outcome) {
-	t.Helper()
+func (s *setup) overWire(version uint16, f fault) (*wire, [2]*outcome) {
 	w := newWire(f)
 	client, server := w.ends()
-	return w, converse(t, [2]net.Conn{client, server}, make, version)
+	return w, s.converse([2]net.Conn{client, server}, version)
 }
 
 // noGoroutineLeft lets the test fail if more goroutines run after it than before.
@@ -44,10 +43,14 @@ func noGoroutineLeft(t *testing.T) {
 }
 
 // record has the conversation without a fault, and returns the bytes of both
-// directions.
-func record(t *testing.T, make [2]makeConn, version uint16) [2][]byte {
+// directions. They do not depend on where the keys are.
+func (s *setup) record(t *testing.T, version uint16) [2][]byte {
 	t.Helper()
-	w, o := overWire(t, make, version, fault{})
+	inMemory := *s
+	if s.mine == alone.mine {
+		inMemory.make = alone.make
+	}
+	w, o := inMemory.overWire(version, fault{})
 	for _, d := range directions {
 		if !o[d].complete(d) {
 			t.Fatalf("without a fault, who sends %v: %v, %q", d, o[d].err, o[d].read)
@@ -57,10 +60,10 @@ func record(t *testing.T, make [2]makeConn, version uint16) [2][]byte {
 }
 
 // trials runs n trials, several at a time.
-func trials(n int, trial func(i int)) {
+func trials(n, atOnce int, trial func(i int)) {
 	var wg sync.WaitGroup
 	next := make(chan int)
-	for range runtime.GOMAXPROCS(0) {
+	for range atOnce {
 		wg.Go(func() {
 			for i := range next {
 				trial(i)
@@ -74,26 +77,42 @@ func trials(n int, trial func(i int)) {
 	wg.Wait()
 }
 
-// matrix has a conversation for each fault at each byte, and counts.
-func matrix(t *testing.T, make [2]makeConn, mine isOurs, version uint16, c *counts) {
-	recorded := record(t, make, version)
+// trial has a conversation with a fault, and reports whether its byte was sent.
+type trial func(version uint16, f fault) (hit bool, o [2]*outcome)
+
+// matrix has a conversation for each fault at each byte, or at every step-th, and
+// counts.
+func (s *setup) matrix(t *testing.T, version uint16, step, atOnce int, try trial, c *counts) {
+	recorded := s.record(t, version)
 	for _, d := range directions {
 		for _, k := range faultKinds {
 			total := len(recorded[d])
-			trials((total+*stride-1) / *stride, func(i int) {
-				// Each kind of fault begins elsewhere, so that a stride leaves no byte
-				// out for all of them.
-				f := fault{k, d, min(i**stride+int(k)%*stride, total-1)}
-				w, o := overWire(t, make, version, f)
-				if !w.hit {
+			trials((total+step-1)/step, atOnce, func(i int) {
+				// Each kind of fault begins elsewhere, so that steps leave no byte out
+				// for all of them.
+				f := fault{k, d, min(i*step+int(k)%step, total-1)}
+				hit, o := try(version, f)
+				if !hit {
 					t.Errorf("%v at %d %v: the byte was never sent", f.kind, f.offset, d)
 				}
-				if wrong := judge(f, recorded[d], o, mine); wrong != "" {
+				if wrong := s.judge(f, recorded[d], o); wrong != "" {
 					t.Errorf("%v at %d of %d, %v: %s", f.kind, f.offset, total, d, wrong)
 				}
-				c.add(version, f, o, mine)
+				c.add(version, f, o, s.mine)
 			})
 		}
+	}
+}
+
+// inMemory is a matrix over wires.
+func (s *setup) inMemory(t *testing.T, c *counts) {
+	for _, v := range versions {
+		t.Run(v.name, func(t *testing.T) {
+			s.matrix(t, v.id, *stride, runtime.GOMAXPROCS(0), func(version uint16, f fault) (bool, [2]*outcome) {
+				w, o := s.overWire(version, f)
+				return w.hit, o
+			}, c)
+		})
 	}
 }
 
@@ -101,7 +120,7 @@ func matrix(t *testing.T, make [2]makeConn, mine isOurs, version uint16, c *coun
 // each time.
 func TestDeterministic(t *testing.T) {
 	for _, v := range versions {
-		first, second := record(t, [2]makeConn{ours, ours}, v.id), record(t, [2]makeConn{ours, ours}, v.id)
+		first, second := alone.record(t, v.id), alone.record(t, v.id)
 		for _, d := range directions {
 			if string(first[d]) != string(second[d]) {
 				t.Errorf("%s, %v: %d and %d bytes, which differ", v.name, d, len(first[d]), len(second[d]))
@@ -116,9 +135,7 @@ func TestDeterministic(t *testing.T) {
 func TestMatrix(t *testing.T) {
 	noGoroutineLeft(t)
 	var c counts
-	for _, v := range versions {
-		t.Run(v.name, func(t *testing.T) { matrix(t, [2]makeConn{ours, ours}, isOurs{true, true}, v.id, &c) })
-	}
+	alone.inMemory(t, &c)
 	t.Logf("\n%s", c.table())
 	if *stride == 1 && !t.Failed() {
 		c.checkResults(t)
@@ -128,19 +145,14 @@ func TestMatrix(t *testing.T) {
 // TestMatrixStd is us against crypto/tls, in both roles.
 func TestMatrixStd(t *testing.T) {
 	noGoroutineLeft(t)
-	for name, mine := range map[string]isOurs{"client": {true, false}, "server": {false, true}} {
-		var c counts
-		for _, v := range versions {
-			t.Run(name+"/"+v.name, func(t *testing.T) {
-				make := [2]makeConn{std, std}
-				for d, is := range mine {
-					if is {
-						make[d] = ours
-					}
-				}
-				matrix(t, make, mine, v.id, &c)
-			})
-		}
-		t.Logf("our %s:\n%s", name, c.table())
+	for name, s := range map[string]setup{
+		"client": {make: [2]makeConn{ours, std}, mine: isOurs{true, false}},
+		"server": {make: [2]makeConn{std, ours}, mine: isOurs{false, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var c counts
+			s.inMemory(t, &c)
+			t.Logf("our %s:\n%s", name, c.table())
+		})
 	}
 }
