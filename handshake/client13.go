@@ -80,6 +80,8 @@ func (c *clientHandshake) choosePSK(m *serverHello) error {
 // offered, so that the share must be there.
 func (c *clientHandshake) sharedSecret(m *serverHello) ([]byte, error) {
 	switch {
+	case m.keyShare == nil && c.schedule.psk != nil:
+		return nil, alert.Errorf(alert.IllegalParameter, "server selected a pre-shared key alone, which psk_key_exchange_modes did not offer")
 	case m.keyShare == nil:
 		return nil, alert.Errorf(alert.MissingExtension, "ServerHello without key_share")
 	case c.keys[m.keyShare.group] == nil, c.retryGroup != 0 && c.retryGroup != m.keyShare.group:

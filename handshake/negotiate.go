@@ -65,7 +65,8 @@ func (c *Config) provider() Provider {
 }
 
 // groupsFor lists the groups of a version that the provider has, in our order
-// of preference. Hybrids exist in TLS 1.3 only.
+// of preference, each once (RFC 9846, section 4.3.7). Hybrids exist in TLS 1.3
+// only.
 func (c *Config) groupsFor(version uint16) []NamedGroup {
 	groups := c.Groups
 	if len(groups) == 0 {
@@ -73,7 +74,7 @@ func (c *Config) groupsFor(version uint16) []NamedGroup {
 	}
 	var list []NamedGroup
 	for _, g := range groups {
-		if (version == versionTLS13 || g.usable12()) && c.provider().KeyExchange(g) != nil {
+		if (version == versionTLS13 || g.usable12()) && !contains(list, g) && c.provider().KeyExchange(g) != nil {
 			list = append(list, g)
 		}
 	}
