@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-handoff/tls/handshake"
@@ -62,7 +63,7 @@ func (b *binding) bestCertificate(ctx context.Context, h *handshake.ClientHelloI
 	var second *Certificate
 	for i := range b.cfg.Certificates {
 		cert := &b.cfg.Certificates[i]
-		if info.SupportsCertificate(cert) != nil {
+		if !fitsHello(cert, info, h) {
 			continue
 		}
 		if len(h.CertificateAuthorities) == 0 || issuedByOne(cert, h.CertificateAuthorities) {
@@ -102,7 +103,7 @@ func (b *binding) clientCertificate(ctx context.Context, r *handshake.Certificat
 		SignatureSchemes: convert[SignatureScheme](r.SignatureSchemes),
 		Version:          r.Version,
 	}
-	requestContext.set(info, ctx)
+	requestContext.set(info, context.WithValue(ctx, requestKey{}, r))
 	if b.cfg.GetClientCertificate != nil {
 		cert, err := b.cfg.GetClientCertificate(info)
 		if err != nil {
@@ -111,11 +112,29 @@ func (b *binding) clientCertificate(ctx context.Context, r *handshake.Certificat
 		return engineCertificate(cert)
 	}
 	for i := range b.cfg.Certificates {
-		if info.SupportsCertificate(&b.cfg.Certificates[i]) == nil {
-			return engineCertificate(&b.cfg.Certificates[i])
+		if cert := &b.cfg.Certificates[i]; fitsRequest(cert, info, r) {
+			return engineCertificate(cert)
 		}
 	}
 	return nil, nil
+}
+
+// fitsRequest reports whether cert is what a CertificateRequest asks for.
+func fitsRequest(cert *Certificate, info *CertificateRequestInfo, r *handshake.CertificateRequestInfo) bool {
+	if isRawKey(cert) {
+		c, err := engineCertificate(cert)
+		return err == nil && c.FitsRequest(r)
+	}
+	return r.CertificateType == CertificateTypeX509 && info.SupportsCertificate(cert) == nil
+}
+
+// fitsHello reports whether cert is what the client of a ClientHello can use.
+func fitsHello(cert *Certificate, info *ClientHelloInfo, h *handshake.ClientHelloInfo) bool {
+	if isRawKey(cert) {
+		c, err := engineCertificate(cert)
+		return err == nil && c.FitsHello(h)
+	}
+	return slices.Contains(h.ServerCertificateTypes, CertificateTypeX509) && info.SupportsCertificate(cert) == nil
 }
 
 // engineCertificate translates a certificate. None, or one without a chain, is
@@ -128,18 +147,21 @@ func engineCertificate(cert *Certificate) (*handshake.Certificate, error) {
 	if !ok {
 		return nil, fromCallback(errNotSigner)
 	}
+	c := &handshake.Certificate{
+		Chain:            cert.Certificate,
+		PrivateKey:       signer,
+		SignatureSchemes: convert[handshake.SignatureScheme](cert.SupportedSignatureAlgorithms),
+	}
+	if isRawKey(cert) {
+		c.Type = CertificateTypeRawPublicKey
+		return c, nil
+	}
 	leaf, err := leafOf(cert)
 	if err != nil {
 		return nil, fromCallback(fmt.Errorf("tls: parsing our own certificate: %w", err))
 	}
-	return &handshake.Certificate{
-		Chain:            cert.Certificate,
-		Leaf:             leaf,
-		PrivateKey:       signer,
-		SignatureSchemes: convert[handshake.SignatureScheme](cert.SupportedSignatureAlgorithms),
-		OCSPStaple:       cert.OCSPStaple,
-		SCTs:             cert.SignedCertificateTimestamps,
-	}, nil
+	c.Leaf, c.OCSPStaple, c.SCTs = leaf, cert.OCSPStaple, cert.SignedCertificateTimestamps
+	return c, nil
 }
 
 // leafOf returns the parsed leaf of a certificate.
@@ -155,6 +177,9 @@ func leafOf(cert *Certificate) (*x509.Certificate, error) {
 
 // verifyPeer judges the peer's certificates.
 func (b *binding) verifyPeer(p *handshake.PeerCertificates) ([][]*x509.Certificate, error) {
+	if len(p.Chain) == 0 {
+		return nil, b.verifyRawKey(p.Key)
+	}
 	for _, cert := range p.Chain {
 		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
 			return nil, alert.Errorf(alert.BadCertificate, "peer sent a certificate with an RSA key larger than %d bits", maxRSABits)
@@ -194,9 +219,12 @@ func (b *binding) verifyChain(certs []*x509.Certificate) ([][]*x509.Certificate,
 	return certs[0].Verify(opts)
 }
 
-// verifyResumed judges the certificates that a session remembers as if they had
-// just come: roots, names and time may have changed since.
+// verifyResumed judges what a session remembers of the peer as if it had just
+// come: roots, names and time may have changed since.
 func (b *binding) verifyResumed(s *session.State) ([][]*x509.Certificate, error) {
+	if s.PeerRawKey != nil {
+		return nil, b.verifyResumedKey(s.PeerRawKey)
+	}
 	certs, err := s.PeerCertificates()
 	if len(certs) == 0 || err != nil {
 		return nil, err

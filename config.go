@@ -1,7 +1,9 @@
 package tls
 
 import (
+	"cmp"
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -119,6 +121,11 @@ type Config struct {
 	// means all but X448. The order does not matter: hybrids come first, then
 	// X25519 and the NIST curves.
 	CurvePreferences []CurveID
+	// KeyShares names the groups that a client sends key shares for at once, those
+	// of them that are enabled (RFC 9846, section 4.3.8). Nil means the preferred one,
+	// and with a hybrid the first other; an empty list lets the server choose,
+	// which costs a round trip.
+	KeyShares []CurveID
 	// DynamicRecordSizingDisabled makes all records as large as possible.
 	// Otherwise a connection begins with small ones, which arrive whole in one
 	// packet, and lets them grow.
@@ -182,7 +189,23 @@ type Config struct {
 	// (RFC 9846, section 4.3.3); nil means all that are implemented, but SHA-1.
 	// What this side signs with says Certificate.SupportedSignatureAlgorithms.
 	SignatureSchemes []SignatureScheme
-	// CompressCertificates offers and uses compressed certificates (RFC 8879).
+	// CertificateTypes are what a client can show if its server asks for a
+	// certificate, in order of preference (RFC 7250). Nil means those of
+	// Certificates, and X.509 only with GetClientCertificate; see [NewRawPublicKey].
+	CertificateTypes []CertificateType
+	// PeerCertificateTypes are what is accepted from peers, in order of
+	// preference; nil means X.509 only. With raw public keys in it
+	// VerifyPeerPublicKey must be set, unless what peers show is not verified.
+	PeerCertificateTypes []CertificateType
+	// VerifyPeerPublicKey judges the raw public key of a peer, also of one whose
+	// session is resumed. VerifyPeerCertificate is not called then, and
+	// ConnectionState has no certificates: see Conn.Details.
+	VerifyPeerPublicKey func(key crypto.PublicKey) error
+	// CertificateCompressors offers and uses compressed certificates (RFC 8879)
+	// with these algorithms, in order of preference.
+	CertificateCompressors []CertificateCompressor
+	// CompressCertificates adds zlib to them, which needs nothing but the standard
+	// library.
 	CompressCertificates bool
 	// RecordPadding says how much padding to add to a TLS 1.3 record with so
 	// many bytes of content (RFC 9846, section 5.4); nil means none. It is
@@ -206,6 +229,9 @@ type Config struct {
 // ExternalPSK is a pre-shared key that was agreed on outside of TLS (RFC 9846,
 // section 2.2).
 type ExternalPSK = handshake.ExternalPSK
+
+// CertificateCompressor is an algorithm for compressed certificates (RFC 8879).
+type CertificateCompressor = handshake.CertificateCompressor
 
 // ServerSessionCache is what Config.ServerSessionCache needs.
 type ServerSessionCache = handshake.SessionIDs
@@ -245,6 +271,7 @@ func (c *Config) Clone() *Config {
 		MinVersion:                          c.MinVersion,
 		MaxVersion:                          c.MaxVersion,
 		CurvePreferences:                    c.CurvePreferences,
+		KeyShares:                           c.KeyShares,
 		DynamicRecordSizingDisabled:         c.DynamicRecordSizingDisabled,
 		Renegotiation:                       c.Renegotiation,
 		KeyLogWriter:                        c.KeyLogWriter,
@@ -262,6 +289,10 @@ func (c *Config) Clone() *Config {
 		GetExternalPSK:                      c.GetExternalPSK,
 		ExternalPSKOnly:                     c.ExternalPSKOnly,
 		SignatureSchemes:                    c.SignatureSchemes,
+		CertificateTypes:                    c.CertificateTypes,
+		PeerCertificateTypes:                c.PeerCertificateTypes,
+		VerifyPeerPublicKey:                 c.VerifyPeerPublicKey,
+		CertificateCompressors:              c.CertificateCompressors,
 		CompressCertificates:                c.CompressCertificates,
 		RecordPadding:                       c.RecordPadding,
 		Provider:                            c.Provider,
@@ -331,9 +362,17 @@ func (c *Config) check(r role) error {
 		}
 	}
 	if r == roleClient {
-		return c.checkClient()
+		return cmp.Or(c.checkClient(), c.checkRawKeys(!c.InsecureSkipVerify))
 	}
-	return c.checkServer()
+	return cmp.Or(c.checkServer(), c.checkRawKeys(c.ClientAuth >= VerifyClientCertIfGiven))
+}
+
+// checkRawKeys refuses raw public keys that nobody could verify.
+func (c *Config) checkRawKeys(verifies bool) error {
+	if verifies && c.VerifyPeerPublicKey == nil && slices.Contains(c.PeerCertificateTypes, CertificateTypeRawPublicKey) {
+		return &ConfigError{"VerifyPeerPublicKey", "raw public keys are accepted, and nothing verifies them"}
+	}
+	return nil
 }
 
 func (c *Config) checkClient() error {

@@ -660,6 +660,8 @@ func TestCertificateAuthorities(t *testing.T) {
 		ServerName:        testName,
 		SupportedVersions: []uint16{VersionTLS13},
 		SignatureSchemes:  []handshake.SignatureScheme{handshake.EcdsaSecp256r1Sha256},
+
+		ServerCertificateTypes: []CertificateType{CertificateTypeX509},
 	}
 	for want, authorities := range map[int][][]byte{0: nil, 1: {other.cert.RawSubject}} {
 		hello.CertificateAuthorities = authorities

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/handshake"
+	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/session"
 )
 
@@ -278,6 +279,18 @@ func (c *Conn) Close() error {
 		return err
 	}
 	return alertErr
+}
+
+// Abort ends the connection with a fatal alert that says why, in place of
+// close_notify (RFC 9846, section 6.2), and closes it. What is being written is cut
+// off. It returns an error if the handshake is not complete: then the error of a
+// callback says what the alert is.
+func (c *Conn) Abort(a AlertError) error {
+	if !c.complete.Load() {
+		return errNotComplete
+	}
+	c.sendAlert(alert.Description(a), net.ErrClosed)
+	return c.Close()
 }
 
 // markClosed notes that Close was called: whether somebody writes, and whether

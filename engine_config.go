@@ -57,9 +57,13 @@ func (b *binding) common() *handshake.Config {
 		VerifyPeer:           b.verifyPeer,
 		VerifyConnection:     b.verifyConnection,
 		PSKOnly:              cfg.ExternalPSKOnly,
+		CertificateTypes:     cfg.certificateTypes(),
+		PeerCertificateTypes: cfg.PeerCertificateTypes,
 		CompressCertificates: cfg.CompressCertificates,
-		MiddleboxCompat:      true,
-		KeyLog:               cfg.keyLog(),
+
+		CertificateCompressors: cfg.CertificateCompressors,
+		MiddleboxCompat:        true,
+		KeyLog:                 cfg.keyLog(),
 	}
 }
 
@@ -67,6 +71,7 @@ func (b *binding) client() *handshake.Config {
 	hc, cfg := b.common(), b.cfg
 	hc.ServerName = sniHost(cfg.ServerName)
 	hc.PSKs = cfg.ExternalPSKs
+	hc.KeyShares = convert[handshake.NamedGroup](cfg.KeyShares)
 	hc.GetClientCertificate = b.clientCertificate
 	hc.VerifyResumed = func(*session.State) ([][]*x509.Certificate, error) { return b.conn.resumedChains, nil }
 	hc.EarlyData = b.conn.early.wanted
@@ -153,7 +158,7 @@ func (b *binding) helloInfo(ctx context.Context, h *handshake.ClientHelloInfo) *
 		Conn:              b.conn.conn,
 		HelloRetryRequest: h.HelloRetryRequest,
 	}
-	helloContext.set(info, ctx)
+	helloContext.set(info, context.WithValue(ctx, helloKey{}, h))
 	helloConfig.set(info, b.cfg.forStd())
 	return info
 }
@@ -185,7 +190,7 @@ func (b *binding) verifyConnection(s *handshake.State) error {
 // certificate and has none, as crypto/tls does.
 func (b *binding) verifyAnonymous(s *handshake.State) error {
 	if b.conn.role == roleClient || b.cfg.VerifyPeerCertificate == nil || b.cfg.ClientAuth == NoClientCert ||
-		s.Resumed || s.ExternalPSK != nil || len(s.PeerCertificates) > 0 {
+		s.Resumed || s.ExternalPSK != nil || s.PeerKey != nil {
 		return nil
 	}
 	return fromCallback(b.cfg.VerifyPeerCertificate(nil, nil))

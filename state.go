@@ -1,6 +1,9 @@
 package tls
 
 import (
+	"crypto"
+	"time"
+
 	"github.com/go-handoff/tls/handshake"
 )
 
@@ -52,9 +55,17 @@ type Details struct {
 	ExtendedMasterSecret bool
 	// CertificateCompression is true if the peer's certificates came compressed.
 	CertificateCompression bool
-	// ExternalPSK is the identity of the external pre-shared key in use, nil if
-	// there is none.
+	// PeerPublicKey is the key that the peer has shown, by a certificate or as it
+	// is; nil if it has shown none.
+	PeerPublicKey crypto.PublicKey
+	// PeerCertificateType is how it has.
+	PeerCertificateType CertificateType
+	// ExternalPSK is the identity of the external pre-shared key that authenticated
+	// both sides, now or where a resumed session began; nil if there is none.
 	ExternalPSK []byte
+	// TicketAgeSkew is by how much a TLS 1.3 client that resumes thinks its ticket
+	// older than its server does; only servers know it (RFC 9846, section 4.3.11.1).
+	TicketAgeSkew time.Duration
 }
 
 // Details returns what else was negotiated. During a handshake it waits for its
@@ -66,12 +77,19 @@ func (c *Conn) Details() Details {
 		return Details{}
 	}
 	s := c.engine.State()
+	shown := CertificateTypeX509
+	if s.PeerRawKey != nil {
+		shown = CertificateTypeRawPublicKey
+	}
 	return Details{
+		PeerPublicKey:          s.PeerKey,
+		PeerCertificateType:    shown,
 		PeerSignatureScheme:    SignatureScheme(s.SignatureScheme),
 		SignatureScheme:        SignatureScheme(s.LocalSignatureScheme),
 		ExtendedMasterSecret:   s.ExtendedMasterSecret,
 		CertificateCompression: s.CertificateCompression,
 		ExternalPSK:            s.ExternalPSK,
+		TicketAgeSkew:          s.TicketAgeSkew,
 	}
 }
 

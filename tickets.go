@@ -268,7 +268,7 @@ func (b *binding) loadSession() *session.State {
 	}
 	chains, err := b.verifyResumed(s)
 	// Without a certificate, nobody vouches for the name.
-	anonymous := len(chains) == 0 && !b.cfg.InsecureSkipVerify
+	anonymous := len(chains) == 0 && s.PeerRawKey == nil && s.PSKIdentity == nil && !b.cfg.InsecureSkipVerify
 	if err != nil || anonymous || s.Expired(b.cfg.time()) {
 		cache.Put(key, nil)
 		return nil

@@ -1,9 +1,6 @@
 package handshake
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 
@@ -33,9 +30,9 @@ func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sig
 		}
 		m.entries = append(m.entries, entry)
 	}
-	raw := m.marshal()
-	if e.cfg.CompressCertificates && contains(want.compress, certCompressionZlib) && len(m.entries) > 0 {
-		raw = compressCertificate(raw[messageHeaderLen:]).marshal()
+	raw, err := e.compressed(m, want.compress)
+	if err != nil {
+		return err
 	}
 	if len(cert.Chain) == 0 {
 		e.send(LevelHandshake, raw)
@@ -55,12 +52,27 @@ func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sig
 	return nil
 }
 
+// compressed returns m to be sent, compressed if there is something in it and the
+// peer likes one of our algorithms.
+func (e *Engine) compressed(m *certificate13, peer []certCompressionAlg) ([]byte, error) {
+	raw := m.marshal()
+	z := e.cfg.compressor(peer...)
+	if z == nil || len(m.entries) == 0 {
+		return raw, nil
+	}
+	c, err := z.compress(raw[messageHeaderLen:])
+	if err != nil {
+		return nil, err
+	}
+	return c.marshal(), nil
+}
+
 // decompress opens a CompressedCertificate (RFC 8879, section 4).
 func (e *Engine) decompress(m *compressedCertificate, offered []certCompressionAlg) (*certificate13, error) {
 	if !contains(offered, m.alg) {
 		return nil, alert.Errorf(alert.IllegalParameter, "certificate compressed by %v, which was not offered", m.alg)
 	}
-	body, err := m.decompress()
+	body, err := e.cfg.compressor(m.alg).decompress(m)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +87,9 @@ func (e *Engine) takeCertificate13(m *certificate13, offered func(uint16) bool) 
 	if len(m.context) > 0 {
 		return alert.Errorf(alert.IllegalParameter, "certificate with a request context during the handshake")
 	}
+	if e.peerType == RawPublicKey && len(m.entries) > 1 {
+		return alert.Errorf(alert.DecodeError, "%d raw public keys", len(m.entries))
+	}
 	chain := make([][]byte, 0, len(m.entries))
 	for i, entry := range m.entries {
 		if err := checkExtensions(inCertificate, entry.extensions, offered); err != nil {
@@ -85,10 +100,18 @@ func (e *Engine) takeCertificate13(m *certificate13, offered func(uint16) bool) 
 		}
 		chain = append(chain, entry.data)
 	}
-	if err := e.parseChain(chain); err != nil {
+	if err := e.parsePeer(chain); err != nil {
 		return err
 	}
 	return e.verifyPeer()
+}
+
+// parsePeer parses what the peer showed, in the form that was agreed on.
+func (e *Engine) parsePeer(chain [][]byte) error {
+	if e.peerType == RawPublicKey {
+		return e.parseRawKey(chain[0])
+	}
+	return e.parseChain(chain)
 }
 
 // parseChain parses the peer's certificates and refuses keys that nothing here
@@ -105,12 +128,7 @@ func (e *Engine) parseChain(chain [][]byte) error {
 	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return alert.Errorf(alert.UnsupportedCertificate, "peer's certificate is not for digital signatures")
 	}
-	switch pub := leaf.PublicKey.(type) {
-	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
-		return nil
-	default:
-		return alert.Errorf(alert.UnsupportedCertificate, "peer's certificate has an unsupported key of type %T", pub)
-	}
+	return e.takeKey(leaf.PublicKey)
 }
 
 // verifyPeer lets the caller judge the peer's certificates.
@@ -120,6 +138,7 @@ func (e *Engine) verifyPeer() error {
 	}
 	chains, err := e.cfg.VerifyPeer(&PeerCertificates{
 		Chain:      e.neg.PeerCertificates,
+		Key:        e.neg.PeerKey,
 		OCSPStaple: e.neg.OCSPStaple,
 		SCTs:       e.neg.SCTs,
 		Version:    e.neg.Version,

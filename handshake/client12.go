@@ -2,7 +2,8 @@ package handshake
 
 import (
 	"bytes"
-	"crypto/x509"
+	"crypto"
+	"crypto/rsa"
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -45,12 +46,15 @@ func (c *clientHandshake) onServerHello12(m *serverHello, raw message) (waitStat
 	if err := checkALPN(c.hello.alpn, m.alpn); err != nil {
 		return 0, err
 	}
+	if err := c.noteCertificateTypes(m.certificateTypes); err != nil {
+		return 0, err
+	}
 	c.transcript.Start(c.neg.Suite.Hash)
 	c.transcript.Add(raw.raw)
 	if len(m.sessionID) > 0 && bytes.Equal(m.sessionID, c.hello.sessionID) {
 		return c.resume12()
 	}
-	return client12WaitCert, nil
+	return client12WaitCert, c.checkServerType()
 }
 
 // noteServerHello12 notes what ServerHello settles.
@@ -96,10 +100,10 @@ func (c *clientHandshake) onCertificate12(m *certificate12, raw message) (waitSt
 	if len(m.chain) == 0 {
 		return 0, alert.Errorf(alert.DecodeError, "server sent no certificate")
 	}
-	if err := c.parseChain(m.chain); err != nil {
+	if err := c.parsePeer(m.chain); err != nil {
 		return 0, err
 	}
-	if !authFits(c.neg.Suite.Auth, c.neg.PeerCertificates[0]) {
+	if !authFits(c.neg.Suite.Auth, c.neg.PeerKey) {
 		return 0, alert.Errorf(alert.IllegalParameter, "server's certificate does not fit %s", c.neg.Suite.Name)
 	}
 	c.transcript.Add(raw.raw)
@@ -109,10 +113,10 @@ func (c *clientHandshake) onCertificate12(m *certificate12, raw message) (waitSt
 	return client12WaitSKE, c.verifyChain12()
 }
 
-// authFits reports whether the certificate's key is of the suite's kind. Ed25519
-// goes with the ECDSA suites (RFC 8422, section 5.10).
-func authFits(auth keyschedule.Auth, leaf *x509.Certificate) bool {
-	isRSA := leaf.PublicKeyAlgorithm == x509.RSA
+// authFits reports whether a key is of the suite's kind. Ed25519 goes with the
+// ECDSA suites (RFC 8422, section 5.10).
+func authFits(auth keyschedule.Auth, key crypto.PublicKey) bool {
+	_, isRSA := key.(*rsa.PublicKey)
 	return isRSA == (auth == keyschedule.AuthRSA)
 }
 
@@ -163,7 +167,7 @@ func keyExchangeSigned(clientRandom, serverRandom [32]byte, params []byte) []byt
 func (c *clientHandshake) onCertificateRequest12(m *certificateRequest12, raw message) (waitState, error) {
 	c.certRequest12 = m
 	c.transcript.Add(raw.raw)
-	return client12WaitSHD, nil
+	return client12WaitSHD, c.checkClientType()
 }
 
 // onServerHelloDone sends our flight.
@@ -201,7 +205,8 @@ func (c *clientHandshake) sendClientCertificate12() (*Certificate, SignatureSche
 	}
 	cert, err := c.clientCertificate(&CertificateRequestInfo{
 		AcceptableCAs:    r.certificateAuthorities,
-		SignatureSchemes: r.signatureSchemes,
+		SignatureSchemes: r.schemes(),
+		CertificateType:  c.ownType,
 		Version:          versionTLS12,
 	})
 	if err != nil {
@@ -209,11 +214,11 @@ func (c *clientHandshake) sendClientCertificate12() (*Certificate, SignatureSche
 	}
 	var scheme SignatureScheme
 	if len(cert.Chain) > 0 {
-		if scheme, err = selectScheme(versionTLS12, cert, r.signatureSchemes); err != nil {
+		if scheme, err = selectScheme(versionTLS12, cert, r.schemes()); err != nil {
 			return nil, 0, err
 		}
 	}
-	c.send(LevelInitial, (&certificate12{chain: cert.Chain}).marshal())
+	c.send(LevelInitial, marshalCertificate12(cert, c.ownType))
 	if len(cert.Chain) == 0 {
 		return nil, 0, nil
 	}

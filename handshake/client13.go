@@ -121,6 +121,9 @@ func (c *clientHandshake) onEncryptedExtensions(m *encryptedExtensions, raw mess
 		return 0, err
 	}
 	c.neg.ALPN = m.alpn
+	if err := c.noteCertificateTypes(m.certificateTypes); err != nil {
+		return 0, err
+	}
 	c.transcript.Add(raw.raw)
 	if err := c.earlyDataVerdict(m.earlyData); err != nil {
 		return 0, err
@@ -129,7 +132,7 @@ func (c *clientHandshake) onEncryptedExtensions(m *encryptedExtensions, raw mess
 		c.peer = c.verifiedByPSK()
 		return clientWaitFinished, nil
 	}
-	return clientWaitCertCR, nil
+	return clientWaitCertCR, c.checkServerType()
 }
 
 // earlyDataVerdict takes the server's answer to offered early data.
@@ -158,7 +161,7 @@ func (c *clientHandshake) onCertificateRequest13(m *certificateRequest13, raw me
 	}
 	c.transcript.Add(raw.raw)
 	c.certRequest = m
-	return clientWaitCert, nil
+	return clientWaitCert, c.checkClientType()
 }
 
 func (c *clientHandshake) onCertificate13(m *certificate13, raw message) (waitState, error) {
@@ -246,6 +249,7 @@ func (c *clientHandshake) sendClientCertificate13() error {
 	cert, err := c.clientCertificate(&CertificateRequestInfo{
 		AcceptableCAs:    r.certificateAuthorities,
 		SignatureSchemes: r.signatureSchemes,
+		CertificateType:  c.ownType,
 		Version:          versionTLS13,
 	})
 	if err != nil {
@@ -265,23 +269,21 @@ func (c *clientHandshake) clientCertificate(info *CertificateRequestInfo) (*Cert
 	if err != nil {
 		return nil, alert.Wrap(alert.InternalError, err)
 	}
-	if cert == nil {
-		cert = &Certificate{}
+	switch {
+	case cert == nil || len(cert.Chain) == 0:
+		return &Certificate{}, nil
+	case cert.Type != c.ownType:
+		return nil, alert.Errorf(alert.InternalError, "server asks for %v, and we have %v", c.ownType, cert.Type)
 	}
 	return cert, nil
 }
 
 // resumePeer restores what the session knows of the peer.
 func (c *clientHandshake) resumePeer(s *session.State) error {
-	certs, err := s.PeerCertificates()
-	if err != nil {
-		return alert.Errorf(alert.InternalError, "stored session: %w", err)
+	if err := c.restorePeer(s); err != nil || c.cfg.VerifyResumed == nil {
+		return err
 	}
-	c.neg.PeerCertificates, c.neg.OCSPStaple, c.neg.SCTs = certs, s.OCSPStaple, s.SCTs
-	c.neg.SignatureScheme = SignatureScheme(s.SignatureScheme)
-	if c.cfg.VerifyResumed == nil {
-		return nil
-	}
+	var err error
 	c.neg.VerifiedChains, err = c.cfg.VerifyResumed(s)
 	return alert.Wrap(alert.BadCertificate, err)
 }

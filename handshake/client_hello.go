@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -30,6 +31,7 @@ type clientHandshake struct {
 	schedule clientSchedule13
 	client12State
 
+	ownType       CertificateType // how we show ours
 	peer          peerVerified
 	certRequest   *certificateRequest13
 	certRequest12 *certificateRequest12
@@ -97,6 +99,9 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 		signatureSchemes:    cfg.signatureSchemes(),
 		alpn:                cfg.ALPN,
 		compressCertificate: cfg.compressionAlgs(),
+
+		clientCertificateTypes: offerTypes(cfg.CertificateTypes),
+		serverCertificateTypes: offerTypes(cfg.PeerCertificateTypes),
 	}
 	if err := checkNames(cfg.ServerName, cfg.ALPN); err != nil {
 		return nil, err
@@ -170,7 +175,7 @@ func (c *clientHandshake) chooseSessionID(m *clientHello) error {
 func (c *clientHandshake) resumable(version uint16) *session.State {
 	s := c.cfg.Session
 	if s == nil || s.Version != version || !c.cfg.allows(version) ||
-		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || c.cfg.PSKOnly ||
+		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || !c.stillHas(s) ||
 		len(s.Ticket) > maxTicketLen || len(s.SessionID) > 32 || !named(s) {
 		return nil
 	}
@@ -183,24 +188,38 @@ func (c *clientHandshake) resumable(version uint16) *session.State {
 	return nil
 }
 
+// stillHas reports whether the external key that authenticated a session's
+// server, if that is what did, is configured still.
+func (c *clientHandshake) stillHas(s *session.State) bool {
+	if s.PSKIdentity == nil {
+		return !c.cfg.PSKOnly
+	}
+	return slices.ContainsFunc(c.cfg.PSKs, func(p ExternalPSK) bool { return bytes.Equal(p.Identity, s.PSKIdentity) })
+}
+
 // named reports whether there is something to offer a session by.
 func named(s *session.State) bool {
 	return len(s.Ticket) > 0 || s.Version == versionTLS12 && len(s.SessionID) > 0
 }
 
-// offerKeyShares makes a share for the preferred group, and if that is a hybrid,
-// which many servers do not know yet, for the first group that is not.
-func (c *clientHandshake) offerKeyShares(m *clientHello) error {
-	first := m.supportedGroups[0]
-	groups := []NamedGroup{first}
-	if first.hybrid() {
-		for _, g := range m.supportedGroups {
-			if !g.hybrid() {
-				groups = append(groups, g)
-				break
-			}
-		}
+// sharedGroups are the groups to send key shares for: unless the Config says so,
+// the preferred one, and if that is a hybrid, which many servers do not know yet,
+// the first that is not.
+func (c *clientHandshake) sharedGroups(offered []NamedGroup) []NamedGroup {
+	if c.cfg.KeyShares != nil {
+		return slices.DeleteFunc(slices.Clone(offered), func(g NamedGroup) bool { return !contains(c.cfg.KeyShares, g) })
 	}
+	groups := offered[:1:1]
+	if i := slices.IndexFunc(offered, func(g NamedGroup) bool { return !g.hybrid() }); i > 0 {
+		groups = append(groups, offered[i])
+	}
+	return groups
+}
+
+// offerKeyShares makes a key for each group and puts its share into m.
+func (c *clientHandshake) offerKeyShares(m *clientHello) error {
+	groups := c.sharedGroups(m.supportedGroups)
+	m.keyShares = make([]keyShareEntry, 0, len(groups))
 	c.keys = make(map[NamedGroup]PrivateKey, len(groups))
 	for _, g := range groups {
 		if err := c.addKeyShare(m, g); err != nil {

@@ -30,6 +30,10 @@ type Config struct {
 	// [DefaultGroups]. A client sends a key share for the first one and, if that
 	// is a hybrid, one for the first that is not.
 	Groups []NamedGroup
+	// KeyShares are the groups that a client sends key shares for at once, those of
+	// them that are in Groups. Nil means what Groups says; an empty list, that the
+	// server is to choose first.
+	KeyShares []NamedGroup
 	// Provider makes ephemeral keys; nil means [DefaultProvider].
 	Provider Provider
 	// SignatureSchemes are accepted from the peer, in order of preference.
@@ -59,8 +63,8 @@ type Config struct {
 	// ClientCAs are the subjects (DER) that a server names in its
 	// CertificateRequest.
 	ClientCAs [][]byte
-	// VerifyPeer is called with the peer's certificates, parsed, before the
-	// peer proves that it holds the key. It returns the verified chains, which
+	// VerifyPeer is called with the peer's certificates, parsed, or its raw public
+	// key, before the peer proves that it holds the key. It returns the verified chains, which
 	// become part of the [State]. On a server it is not called for a client
 	// without a certificate. Nil accepts any certificate.
 	VerifyPeer func(*PeerCertificates) (chains [][]*x509.Certificate, err error)
@@ -106,7 +110,17 @@ type Config struct {
 	// data with a ticket that allows more is refused.
 	MaxEarlyData uint32
 
-	// CompressCertificates offers and uses RFC 8879 with zlib.
+	// CertificateTypes are what a client can show if it is asked for a
+	// certificate, in order of preference (RFC 7250). Empty means X.509 only.
+	CertificateTypes []CertificateType
+	// PeerCertificateTypes are what is accepted of the peer, in order of
+	// preference. Empty means X.509 only.
+	PeerCertificateTypes []CertificateType
+
+	// CertificateCompressors offers and uses RFC 8879 with these algorithms, in
+	// order of preference.
+	CertificateCompressors []CertificateCompressor
+	// CompressCertificates adds zlib to them.
 	CompressCertificates bool
 
 	// MiddleboxCompat makes TLS 1.3 look like a resumed TLS 1.2 session
@@ -134,11 +148,16 @@ const (
 	RequireClientCert
 )
 
-// Certificate is a certificate chain with its key.
+// Certificate is a certificate chain with its key, or a raw public key with its
+// private one.
 type Certificate struct {
-	// Chain is the DER chain, leaf first.
+	// Type is X509 or RawPublicKey.
+	Type CertificateType
+	// Chain is the DER chain, leaf first; for a raw public key, nothing but its
+	// SubjectPublicKeyInfo.
 	Chain [][]byte
-	// Leaf is Chain[0] parsed. The engine does not parse it again.
+	// Leaf is Chain[0] parsed, nil for a raw public key. The engine itself has no
+	// use for it.
 	Leaf *x509.Certificate
 	// PrivateKey signs for the leaf. RSA keys must accept PSS options.
 	PrivateKey crypto.Signer
@@ -153,7 +172,8 @@ type Certificate struct {
 
 // PeerCertificates is what a peer sent to authenticate itself.
 type PeerCertificates struct {
-	Chain      []*x509.Certificate // leaf first
+	Chain      []*x509.Certificate // leaf first; nil if there is a raw public key
+	Key        crypto.PublicKey    // of the leaf, or the raw public key
 	OCSPStaple []byte
 	SCTs       [][]byte
 	// Version, ServerName and ALPN are what is negotiated so far.
@@ -210,8 +230,9 @@ type ClientHelloInfo struct {
 	SupportedVersions      []uint16
 	Extensions             []uint16 // types, in the order of the ClientHello
 	CertificateAuthorities [][]byte
-	HelloRetryRequest      bool   // a HelloRetryRequest was sent
-	NegotiatedVersion      uint16 // 0 in GetConfigForClient
+	ServerCertificateTypes []CertificateType // that the client accepts, X509 if it says nothing
+	HelloRetryRequest      bool              // a HelloRetryRequest was sent
+	NegotiatedVersion      uint16            // 0 in GetConfigForClient
 }
 
 // CertificateRequestInfo is what a client's callback sees of a
@@ -219,6 +240,7 @@ type ClientHelloInfo struct {
 type CertificateRequestInfo struct {
 	AcceptableCAs    [][]byte
 	SignatureSchemes []SignatureScheme
+	CertificateType  CertificateType
 	Version          uint16
 }
 
@@ -232,15 +254,20 @@ type State struct {
 	ServerName           string
 	ALPN                 string
 	Resumed              bool
-	ExternalPSK          []byte // identity of the external PSK in use
+	ExternalPSK          []byte // identity of the external PSK in use, or of the session resumed
 	HelloRetryRequest    bool
-	ExtendedMasterSecret bool // always true for TLS 1.3
-	EarlyData            bool // was accepted
+	ExtendedMasterSecret bool             // always true for TLS 1.3
+	EarlyData            bool             // was accepted
+	PeerKey              crypto.PublicKey // of the peer's certificate, or its raw public key; nil for neither
+	PeerRawKey           []byte           // SubjectPublicKeyInfo, if it showed no certificate but that
 	PeerCertificates     []*x509.Certificate
 	VerifiedChains       [][]*x509.Certificate
 	OCSPStaple           []byte
 	SCTs                 [][]byte
 	LocalCertificate     *Certificate // that was sent, nil if none
+	// TicketAgeSkew is by how much a client that resumes thinks its ticket older
+	// than the server does; servers of TLS 1.3 only.
+	TicketAgeSkew time.Duration
 	// TLSUnique is the first Finished of a TLS 1.2 handshake (RFC 5929), only
 	// with extended_master_secret; nil otherwise.
 	TLSUnique              []byte

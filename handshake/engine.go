@@ -25,7 +25,8 @@ type Engine struct {
 
 	in        reassembler
 	readLevel Level
-	earlyCCS  bool // a ChangeCipherSpec came before the version was known
+	peerType  CertificateType // how the peer shows its key
+	earlyCCS  bool            // a ChangeCipherSpec came before the version was known
 	events    []Event
 
 	transcript  keyschedule.Transcript

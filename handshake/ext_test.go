@@ -98,7 +98,7 @@ func TestExtensionTable(t *testing.T) {
 func TestServerHello12Extensions(t *testing.T) {
 	want := []string{
 		"server_name", "status_request", "supported_groups", "ec_point_formats", "application_layer_protocol_negotiation",
-		"signed_certificate_timestamp", "extended_master_secret", "session_ticket", "renegotiation_info",
+		"signed_certificate_timestamp", "client_certificate_type", "server_certificate_type", "extended_master_secret", "session_ticket", "renegotiation_info",
 	}
 	var got []string
 	for _, spec := range extensions {

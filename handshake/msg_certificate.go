@@ -81,6 +81,40 @@ func (m *certificate12) marshal() []byte {
 	return b
 }
 
+// marshalCertificate12 returns the Certificate that shows cert, or none, in the
+// form that was agreed on.
+func marshalCertificate12(cert *Certificate, t CertificateType) []byte {
+	if t != RawPublicKey {
+		return (&certificate12{chain: cert.Chain}).marshal()
+	}
+	if len(cert.Chain) == 0 {
+		return marshalRawKey12(nil)
+	}
+	return marshalRawKey12(cert.Chain[0])
+}
+
+// marshalRawKey12 is the Certificate of TLS 1.2 that holds a raw public key
+// instead, or nothing (RFC 7250, section 3).
+func marshalRawKey12(spki []byte) []byte {
+	b, body := newMessage(typeCertificate)
+	b = wire.AppendVec24(b, spki)
+	wire.Close(b, body)
+	return b
+}
+
+// parseRawKey12 is its reverse. The chain is the key, or empty.
+func parseRawKey12(body []byte) (*certificate12, error) {
+	r := wire.NewReader(body)
+	m := &certificate12{}
+	if spki := r.Vec24(0, maxVec24); len(spki) > 0 {
+		m.chain = [][]byte{spki}
+	}
+	if err := r.Done("Certificate"); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
 func parseCertificate12(body []byte) (*certificate12, error) {
 	r := wire.NewReader(body)
 	m := &certificate12{}

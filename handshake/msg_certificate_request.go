@@ -129,3 +129,15 @@ func parseCertificateRequest12(body []byte) (*certificateRequest12, error) {
 	}
 	return m, nil
 }
+
+// schemes returns the signature schemes that the server accepts from keys of the
+// types that it accepts: in TLS 1.2 it names both (RFC 5246, section 7.4.4).
+func (m *certificateRequest12) schemes() []SignatureScheme {
+	return slices.DeleteFunc(slices.Clone(m.signatureSchemes), func(s SignatureScheme) bool {
+		want := certTypeECDSASign // Ed25519 too (RFC 8422, section 5.5)
+		if kind := schemeSpecs[s].kind; kind == kindPKCS1 || kind == kindPSS {
+			want = certTypeRSASign
+		}
+		return !slices.Contains(m.certificateTypes, want)
+	})
+}

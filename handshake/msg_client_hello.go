@@ -41,6 +41,8 @@ type clientHello struct {
 	alpn                   []string
 	extendedMasterSecret   bool
 	compressCertificate    []certCompressionAlg
+	clientCertificateTypes []CertificateType // that the client can show, nil for none said
+	serverCertificateTypes []CertificateType // that it accepts
 	ticketSupported        bool
 	sessionTicket          []byte // of RFC 5077
 	supportedVersions      []uint16
@@ -116,6 +118,11 @@ func parseClientHello(body []byte) (*clientHello, error) {
 // check holds the rules that need more than one field. The formal syntax is
 // right by now, hence illegal_parameter.
 func (m *clientHello) check() error {
+	for _, list := range [...][]CertificateType{m.clientCertificateTypes, m.serverCertificateTypes} {
+		if slices.Equal(list, []CertificateType{X509}) {
+			return alert.Errorf(alert.IllegalParameter, "list of certificate types holds the default alone") // RFC 7250, section 4.1
+		}
+	}
 	if alg, twice := duplicate(m.compressCertificate); twice {
 		return alert.Errorf(alert.IllegalParameter, "%v certificate compression is listed twice", alg)
 	}
@@ -257,6 +264,18 @@ var clientHelloExtensions = []extCodec[clientHello]{
 		},
 	},
 	{
+		ext:   extClientCertificateType,
+		sends: func(m *clientHello) bool { return m.clientCertificateTypes != nil },
+		write: func(m *clientHello, b []byte) []byte { return appendCertificateTypes(b, m.clientCertificateTypes) },
+		read:  func(m *clientHello, r *wire.Reader) { m.clientCertificateTypes = readCertificateTypes(r) },
+	},
+	{
+		ext:   extServerCertificateType,
+		sends: func(m *clientHello) bool { return m.serverCertificateTypes != nil },
+		write: func(m *clientHello, b []byte) []byte { return appendCertificateTypes(b, m.serverCertificateTypes) },
+		read:  func(m *clientHello, r *wire.Reader) { m.serverCertificateTypes = readCertificateTypes(r) },
+	},
+	{
 		ext:   extPostHandshakeAuth,
 		sends: func(m *clientHello) bool { return m.postHandshakeAuth },
 		read:  func(m *clientHello, _ *wire.Reader) { m.postHandshakeAuth = true },
@@ -338,8 +357,10 @@ func readOfferedPsks(m *clientHello, r *wire.Reader) {
 	readList(r, r.Vec16(7, maxVec16), func(l *wire.Reader) {
 		m.pskIdentities = append(m.pskIdentities, pskIdentity{identity: l.Vec16(1, maxVec16), obfuscatedTicketAge: l.U32()})
 	})
-	readList(r, r.Vec16(33, maxVec16), func(l *wire.Reader) {
-		m.pskBinders = append(m.pskBinders, l.Vec8(32, maxVec8))
+	// How long a binder must be, and how many there must be, is checked where they
+	// matter: in a ClientHello for TLS 1.2 they do not.
+	readList(r, r.Vec16(1, maxVec16), func(l *wire.Reader) {
+		m.pskBinders = append(m.pskBinders, l.Vec8(0, maxVec8))
 	})
 }
 

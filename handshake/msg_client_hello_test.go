@@ -45,9 +45,6 @@ func TestClientHelloRules(t *testing.T) {
 			m.pskIdentities, m.pskBinders = psk, [][]byte{binder, binder}
 		}, alert.IllegalParameter},
 		{"no binders", func(m *clientHello) { m.pskIdentities = psk }, alert.DecodeError},
-		{"short binder", func(m *clientHello) {
-			m.pskIdentities, m.pskBinders = psk, [][]byte{binder[:31], binder}
-		}, alert.DecodeError},
 		{"empty identity", func(m *clientHello) {
 			m.pskIdentities, m.pskBinders = []pskIdentity{{}, psk[0]}, [][]byte{binder, binder}
 		}, alert.DecodeError},

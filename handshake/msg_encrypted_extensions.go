@@ -4,10 +4,11 @@ import "github.com/go-handoff/tls/internal/wire"
 
 // encryptedExtensions is EncryptedExtensions (RFC 9846, section 4.4.1).
 type encryptedExtensions struct {
-	extensions      []uint16
-	alpn            string
-	serverNameAck   bool
-	earlyData       bool
+	extensions    []uint16
+	alpn          string
+	serverNameAck bool
+	earlyData     bool
+	certificateTypes
 	supportedGroups []NamedGroup
 }
 
@@ -56,5 +57,17 @@ var encryptedExtensionsExtensions = []extCodec[encryptedExtensions]{
 		ext:   extEarlyData,
 		sends: func(m *encryptedExtensions) bool { return m.earlyData },
 		read:  func(m *encryptedExtensions, _ *wire.Reader) { m.earlyData = true },
+	},
+	{
+		ext:   extClientCertificateType,
+		sends: func(m *encryptedExtensions) bool { return m.client != nil },
+		write: func(m *encryptedExtensions, b []byte) []byte { return append(b, byte(*m.client)) },
+		read:  func(m *encryptedExtensions, r *wire.Reader) { m.client = new(CertificateType(r.U8())) },
+	},
+	{
+		ext:   extServerCertificateType,
+		sends: func(m *encryptedExtensions) bool { return m.server != nil },
+		write: func(m *encryptedExtensions, b []byte) []byte { return append(b, byte(*m.server)) },
+		read:  func(m *encryptedExtensions, r *wire.Reader) { m.server = new(CertificateType(r.U8())) },
 	},
 }

@@ -35,6 +35,7 @@ type serverHello struct {
 	ocspStapling         bool
 	serverNameAck        bool
 	scts                 [][]byte
+	certificateTypes
 }
 
 // helloRetryRandom is the random that makes a ServerHello a HelloRetryRequest
@@ -166,6 +167,18 @@ var serverHelloExtensions = []extCodec[serverHello]{
 		sends: func(m *serverHello) bool { return m.alpn != "" },
 		write: func(m *serverHello, b []byte) []byte { return appendALPN(b, m.alpn) },
 		read:  func(m *serverHello, r *wire.Reader) { m.alpn = readSelectedALPN(r) },
+	},
+	{
+		ext:   extClientCertificateType,
+		sends: func(m *serverHello) bool { return m.client != nil },
+		write: func(m *serverHello, b []byte) []byte { return append(b, byte(*m.client)) },
+		read:  func(m *serverHello, r *wire.Reader) { m.client = new(CertificateType(r.U8())) },
+	},
+	{
+		ext:   extServerCertificateType,
+		sends: func(m *serverHello) bool { return m.server != nil },
+		write: func(m *serverHello, b []byte) []byte { return append(b, byte(*m.server)) },
+		read:  func(m *serverHello, r *wire.Reader) { m.server = new(CertificateType(r.U8())) },
 	},
 }
 

@@ -3,6 +3,7 @@ package handshake
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
@@ -25,7 +26,7 @@ func (c *Config) maxVersion() uint16 {
 }
 
 func (c *Config) allows(version uint16) bool {
-	return c.minVersion() <= version && version <= c.maxVersion()
+	return c.minVersion() <= version && version <= c.maxVersion() && (version == versionTLS13 || !c.PSKOnly)
 }
 
 // versions lists what is allowed, highest first.
@@ -88,12 +89,32 @@ func (c *Config) signatureSchemes() []SignatureScheme {
 	return c.SignatureSchemes
 }
 
+// compressors lists how certificates may be compressed.
+func (c *Config) compressors() []CertificateCompressor {
+	if !c.CompressCertificates {
+		return c.CertificateCompressors
+	}
+	return append(slices.Clip(c.CertificateCompressors), zlibCompressor)
+}
+
 // compressionAlgs lists how we let the peer compress certificates.
 func (c *Config) compressionAlgs() []certCompressionAlg {
-	if !c.CompressCertificates {
-		return nil
+	var list []certCompressionAlg
+	for _, z := range c.compressors() {
+		list = append(list, certCompressionAlg(z.ID))
 	}
-	return []certCompressionAlg{certCompressionZlib}
+	return list
+}
+
+// compressor returns the first that may be used with a peer that takes these
+// algorithms, nil if there is none.
+func (c *Config) compressor(peer ...certCompressionAlg) *CertificateCompressor {
+	for _, z := range c.compressors() {
+		if contains(peer, certCompressionAlg(z.ID)) {
+			return &z
+		}
+	}
+	return nil
 }
 
 // random fills b from the Config's source.

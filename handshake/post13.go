@@ -158,6 +158,7 @@ func (e *Engine) newSession() *session.State {
 	for _, c := range e.neg.PeerCertificates {
 		s.PeerChain = append(s.PeerChain, c.Raw)
 	}
+	s.PeerRawKey, s.PSKIdentity = e.neg.PeerRawKey, e.neg.ExternalPSK
 	return s
 }
 
@@ -165,7 +166,7 @@ func (e *Engine) newSession() *session.State {
 // the client's Finished, which a server that asks for no certificate can
 // compute before it arrives: then tickets travel with the first flight.
 func (s *serverHandshake) sendTickets(resumption *keyschedule.Secret) error {
-	if s.cfg.Tickets == nil || s.cfg.PSKOnly || !contains(s.hello.pskModes, pskModeDHEKE) {
+	if s.cfg.Tickets == nil || !contains(s.hello.pskModes, pskModeDHEKE) {
 		return nil
 	}
 	for i := range min(max(1, s.cfg.TicketCount), maxTickets) {

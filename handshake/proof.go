@@ -24,13 +24,13 @@ type peerVerified struct{ ok bool }
 type finishedVerified struct{ ok bool }
 
 // verifyPeerSignature checks a CertificateVerify or ServerKeyExchange signature
-// by the peer's leaf certificate.
+// by the key that the peer has shown.
 func (e *Engine) verifyPeerSignature(offered []SignatureScheme, s SignatureScheme, message, sig []byte) (peerVerified, error) {
-	leaf := e.neg.PeerCertificates[0]
-	if !contains(offered, s) || !schemeFits(e.neg.Version, leaf.PublicKey, s) {
+	key := e.neg.PeerKey
+	if !contains(offered, s) || !schemeFits(e.neg.Version, key, s) {
 		return peerVerified{}, alert.Errorf(alert.IllegalParameter, "peer signed with %v, which was not offered or does not fit its key", s)
 	}
-	if err := verify(leaf.PublicKey, s, message, sig); err != nil {
+	if err := verify(key, s, message, sig); err != nil {
 		return peerVerified{}, err
 	}
 	e.neg.SignatureScheme = s

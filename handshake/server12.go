@@ -93,15 +93,8 @@ func (s *serverHandshake) findSession12() error {
 	if !ok {
 		return nil
 	}
-	certs, err := state.PeerCertificates()
-	if err != nil {
-		return alert.Errorf(alert.InternalError, "stored session: %w", err)
-	}
-	s.session = state
-	s.neg.PeerCertificates, s.neg.VerifiedChains = certs, chains
-	s.neg.OCSPStaple, s.neg.SCTs = state.OCSPStaple, state.SCTs
-	s.neg.SignatureScheme = SignatureScheme(state.SignatureScheme)
-	return nil
+	s.session, s.neg.VerifiedChains = state, chains
+	return s.restorePeer(state)
 }
 
 // resumable12 checks what RFC 5246, and RFC 6066 in section 3, demand of a
@@ -118,12 +111,13 @@ func (s *serverHandshake) resumable12(state *session.State) bool {
 // resume12 queues the short flight.
 func (s *serverHandshake) resume12() (waitState, error) {
 	s.neg.Resumed = true
+	types := s.serverType()
 	s.cert = nil // it was asked for only to compare it
 	s.neg.Group = NamedGroup(s.session.Group)
 	s.sessionID = s.hello.sessionID
 	s.transcript.Start(s.neg.Suite.Hash)
 	s.transcript.Forget()
-	s.sendServerHello12()
+	s.sendServerHello12(types)
 	s.master = keyschedule.ResumeMasterSecret(s.neg.Suite.Hash, &s.session.Secret)
 	s.peer = verifiedBySession(s.master)
 	s.deriveKeys12()
@@ -142,9 +136,13 @@ func (s *serverHandshake) respond12() (waitState, error) {
 	if err := s.nameSession(); err != nil {
 		return 0, err
 	}
+	types, err := s.selectCertificateTypes()
+	if err != nil {
+		return 0, err
+	}
 	s.transcript.Start(s.neg.Suite.Hash)
-	s.sendServerHello12()
-	s.send(LevelInitial, (&certificate12{chain: s.cert.Chain}).marshal())
+	s.sendServerHello12(types)
+	s.send(LevelInitial, marshalCertificate12(s.cert, s.cert.Type))
 	if s.stapling12() {
 		s.send(LevelInitial, (&certificateStatus{ocsp: s.cert.OCSPStaple}).marshal())
 	}
@@ -169,7 +167,7 @@ func (s *serverHandshake) respond12() (waitState, error) {
 // selectParameters12 chooses suite, group and signature scheme for the
 // certificate.
 func (s *serverHandshake) selectParameters12() (NamedGroup, error) {
-	s.neg.Suite = s.suiteWith(func(suite *keyschedule.Suite) bool { return authFits(suite.Auth, s.cert.Leaf) })
+	s.neg.Suite = s.suiteWith(func(suite *keyschedule.Suite) bool { return authFits(suite.Auth, s.cert.PrivateKey.Public()) })
 	if s.neg.Suite == nil {
 		return 0, alert.Errorf(alert.HandshakeFailure, "no cipher suite in common that fits the certificate: client offers %s", brief(s.hello.cipherSuites))
 	}
@@ -209,7 +207,7 @@ func (s *serverHandshake) stapling12() bool {
 	return s.hello.ocspStapling && s.cert != nil && len(s.cert.OCSPStaple) > 0
 }
 
-func (s *serverHandshake) sendServerHello12() {
+func (s *serverHandshake) sendServerHello12(types certificateTypes) {
 	m := &serverHello{
 		legacyVersion:        versionTLS12,
 		random:               s.random,
@@ -221,6 +219,7 @@ func (s *serverHandshake) sendServerHello12() {
 		alpn:                 s.neg.ALPN,
 		ocspStapling:         s.stapling12(),
 		serverNameAck:        s.hello.serverName != "" && !s.neg.Resumed,
+		certificateTypes:     types,
 	}
 	if s.hello.pointFormats != nil {
 		m.pointFormats = []uint8{pointFormatUncompressed}
@@ -258,7 +257,7 @@ func (s *serverHandshake) onCertificate12(m *certificate12, raw message) (waitSt
 		s.transcript.Add(raw.raw)
 		return server12WaitCKE, nil
 	}
-	if err := s.parseChain(m.chain); err != nil {
+	if err := s.parsePeer(m.chain); err != nil {
 		return 0, err
 	}
 	if err := s.verifyPeer(); err != nil {
@@ -276,7 +275,7 @@ func (s *serverHandshake) onClientKeyExchange(m *clientKeyExchange, raw message)
 	s.transcript.Add(raw.raw)
 	s.master = s.masterSecret12(preMaster, s.hello.random, s.random)
 	s.deriveKeys12()
-	if len(s.neg.PeerCertificates) > 0 {
+	if s.neg.PeerKey != nil {
 		return server12WaitCV, nil
 	}
 	s.transcript.Forget()

@@ -80,6 +80,11 @@ func checkClientHello13(m *clientHello) error {
 	case !m.has(extPreSharedKey) && (!m.has(extSignatureAlgorithms) || !m.has(extSupportedGroups)):
 		return alert.Errorf(alert.MissingExtension, "ClientHello without signature_algorithms or supported_groups")
 	}
+	for _, binder := range m.pskBinders {
+		if len(binder) < 32 {
+			return alert.Errorf(alert.DecodeError, "binder of %d bytes", len(binder))
+		}
+	}
 	offered := make(map[NamedGroup]bool, len(m.supportedGroups))
 	for _, g := range m.supportedGroups {
 		offered[g] = true
@@ -179,7 +184,7 @@ func (s *serverHandshake) selectPSK(raw message) error {
 // lookup finds the key of an identity: an external one or a ticket's.
 func (s *serverHandshake) lookup(identity []byte) (*offeredPSK, error) {
 	p, err := s.externalPSK(identity)
-	if p != nil || err != nil || s.cfg.Tickets == nil || s.cfg.PSKOnly {
+	if p != nil || err != nil || s.cfg.Tickets == nil {
 		return p, err
 	}
 	state, err := s.cfg.Tickets.Open(s.ctx, &s.neg, identity)
@@ -197,6 +202,9 @@ func (s *serverHandshake) lookup(identity []byte) (*offeredPSK, error) {
 	if suite == nil || suite.Version != versionTLS13 {
 		return nil, nil
 	}
+	if known, err := s.stillKnows(state); !known || err != nil {
+		return nil, err
+	}
 	chains, ok := s.resumptionAllowed(state)
 	if !ok {
 		return nil, nil
@@ -211,6 +219,19 @@ func (s *serverHandshake) lookup(identity []byte) (*offeredPSK, error) {
 	}, nil
 }
 
+// stillKnows reports whether the external key that authenticated a session's
+// client, if that is what did, is known still.
+func (s *serverHandshake) stillKnows(state *session.State) (bool, error) {
+	if state.PSKIdentity == nil {
+		return !s.cfg.PSKOnly, nil
+	}
+	if s.cfg.GetPSK == nil {
+		return false, nil
+	}
+	p, err := s.lookupPSK(state.PSKIdentity)
+	return p != nil, err
+}
+
 // suitable reports whether a suite with the key's hash can be negotiated.
 func (s *serverHandshake) suitable(p *offeredPSK) bool {
 	return s.suiteWith(func(suite *keyschedule.Suite) bool {
@@ -222,10 +243,15 @@ func (s *serverHandshake) suitable(p *offeredPSK) bool {
 // resuming must not get around it, nor carry over an identity that nobody asks
 // for any more. It returns the chains that verify the client's certificate now.
 func (s *serverHandshake) resumptionAllowed(state *session.State) ([][]*x509.Certificate, bool) {
-	hasCert := len(state.PeerChain) > 0
+	hasCert := len(state.PeerChain) > 0 || state.PeerRawKey != nil
+	shown := X509
+	if state.PeerRawKey != nil {
+		shown = RawPublicKey
+	}
 	switch {
-	case s.cfg.ClientAuth == RequireClientCert && !hasCert,
-		s.cfg.ClientAuth == NoClientCert && hasCert:
+	case s.cfg.ClientAuth == RequireClientCert && !hasCert && state.PSKIdentity == nil,
+		s.cfg.ClientAuth == NoClientCert && hasCert,
+		hasCert && !contains(orX509(s.cfg.PeerCertificateTypes), shown):
 		return nil, false
 	case hasCert && s.cfg.VerifyResumed != nil:
 		chains, err := s.cfg.VerifyResumed(state)
@@ -236,15 +262,9 @@ func (s *serverHandshake) resumptionAllowed(state *session.State) ([][]*x509.Cer
 
 // resume restores what the session knows of the client.
 func (s *serverHandshake) resume(p *offeredPSK) error {
-	certs, err := p.session.PeerCertificates()
-	if err != nil {
-		return alert.Errorf(alert.InternalError, "stored session: %w", err)
-	}
-	s.neg.Resumed = true
-	s.neg.PeerCertificates, s.neg.VerifiedChains = certs, p.chains
-	s.neg.OCSPStaple, s.neg.SCTs = p.session.OCSPStaple, p.session.SCTs
-	s.neg.SignatureScheme = SignatureScheme(p.session.SignatureScheme)
-	return nil
+	s.neg.Resumed, s.neg.VerifiedChains = true, p.chains
+	s.neg.TicketAgeSkew = s.ageSkew(p.session)
+	return s.restorePeer(p.session)
 }
 
 // sendRetry asks for a share of the selected group (RFC 9846, section 4.2.4).
@@ -291,12 +311,34 @@ func (s *serverHandshake) onSecondClientHello(m *clientHello, raw message) (wait
 	if err := checkClientHello13(m); err != nil {
 		return 0, err
 	}
+	if err := s.checkKept(m); err != nil {
+		return 0, err
+	}
 	s.forgetPeer()
 	s.hello = m
 	if err := s.selectParameters(raw); err != nil {
 		return 0, err
 	}
 	return s.respond(aligned, raw)
+}
+
+// checkKept checks that a second ClientHello offers the pre-shared key that the
+// suite of our HelloRetryRequest is for: a client may drop only those that do not
+// fit it (RFC 9846, section 4.2.2).
+func (s *serverHandshake) checkKept(m *clientHello) error {
+	p := s.schedule.psk
+	switch {
+	case p == nil:
+		return nil
+	case !m.has(extPreSharedKey):
+		return alert.Errorf(alert.MissingExtension, "second ClientHello without pre_shared_key")
+	}
+	for _, id := range m.pskIdentities {
+		if bytes.Equal(id.identity, p.identity) {
+			return nil
+		}
+	}
+	return alert.Errorf(alert.IllegalParameter, "second ClientHello without the pre-shared key that was selected")
 }
 
 // forgetPeer drops what was resumed by the first ClientHello: the second one
@@ -306,7 +348,8 @@ func (s *serverHandshake) forgetPeer() {
 		s.schedule.psk.secret.Wipe()
 		s.schedule.psk = nil
 	}
-	s.neg.Resumed, s.neg.ExternalPSK = false, nil
+	s.neg.Resumed, s.neg.ExternalPSK, s.neg.TicketAgeSkew = false, nil, 0
+	s.neg.PeerKey, s.neg.PeerRawKey = nil, nil
 	s.neg.PeerCertificates, s.neg.VerifiedChains, s.neg.OCSPStaple, s.neg.SCTs = nil, nil, nil, nil
 	s.neg.SignatureScheme = 0
 }
@@ -322,8 +365,13 @@ func (s *serverHandshake) compatCCS() {
 
 // respond queues the server's flight, ServerHello to Finished.
 func (s *serverHandshake) respond(aligned alignedProof, raw message) (waitState, error) {
+	types := s.serverType()
 	if s.schedule.psk == nil {
-		if err := s.selectCertificate(); err != nil {
+		var err error
+		if err = s.selectCertificate(); err != nil {
+			return 0, err
+		}
+		if types, err = s.selectCertificateTypes(); err != nil {
 			return 0, err
 		}
 	}
@@ -334,7 +382,7 @@ func (s *serverHandshake) respond(aligned alignedProof, raw message) (waitState,
 		return 0, err
 	}
 	s.handshakeKeys(aligned)
-	s.sendEncryptedExtensions()
+	s.sendEncryptedExtensions(types)
 	if err := s.sendServerAuth(); err != nil {
 		return 0, err
 	}
@@ -377,7 +425,7 @@ func (s *serverHandshake) acceptsEarlyData() bool {
 	}
 	return p.session.EarlyData && p.session.MaxEarlyData > 0 && p.session.MaxEarlyData <= s.cfg.MaxEarlyData &&
 		p.session.CipherSuite == s.neg.Suite.ID && p.session.ALPN == s.neg.ALPN &&
-		s.fresh(p.session) && s.cfg.AcceptEarlyData(s.ctx, s.info, p.session, s.hello.pskBinders[0])
+		s.fresh() && s.cfg.AcceptEarlyData(s.ctx, s.info, p.session, s.hello.pskBinders[0])
 }
 
 // rejectEarlyData says how much there may be to skip: what a ticket of today
@@ -392,9 +440,15 @@ func (s *serverHandshake) rejectEarlyData() {
 
 // fresh compares the ticket's age as the client says it with ours. A replayed
 // ClientHello falls behind (RFC 9846, sections 4.3.10 and 8.3).
-func (s *serverHandshake) fresh(state *session.State) bool {
+func (s *serverHandshake) fresh() bool {
+	return s.neg.TicketAgeSkew.Abs() <= session.AgeTolerance
+}
+
+// ageSkew is by how much the client's age of a ticket is more than ours, in whole
+// milliseconds.
+func (s *serverHandshake) ageSkew(state *session.State) time.Duration {
 	claimed := time.Duration(s.hello.pskIdentities[s.schedule.pskIndex].obfuscatedTicketAge-state.AgeAdd) * time.Millisecond
-	return (s.cfg.Time().Sub(state.CreatedAt) - claimed).Abs() <= session.AgeTolerance
+	return (claimed - s.cfg.Time().Sub(state.CreatedAt)).Round(time.Millisecond)
 }
 
 // sendServerHello13 answers the key share and queues ServerHello.
@@ -455,11 +509,13 @@ func (s *serverHandshake) handshakeKeys(aligned alignedProof) {
 	s.installWrite(LevelHandshake, k.server.Keys(s.neg.Suite), k.server)
 }
 
-func (s *serverHandshake) sendEncryptedExtensions() {
+func (s *serverHandshake) sendEncryptedExtensions(types certificateTypes) {
 	s.send(LevelHandshake, (&encryptedExtensions{
 		alpn:          s.neg.ALPN,
 		serverNameAck: s.hello.serverName != "" && !s.neg.Resumed,
 		earlyData:     s.schedule.earlyData,
+
+		certificateTypes: types,
 	}).marshal())
 }
 

@@ -77,6 +77,7 @@ func newClientHelloInfo(m *clientHello) *ClientHelloInfo {
 		SupportedVersions:      versions,
 		Extensions:             m.extensions,
 		CertificateAuthorities: m.certificateAuthorities,
+		ServerCertificateTypes: orX509(m.serverCertificateTypes),
 	}
 }
 
@@ -197,16 +198,41 @@ func sameHello(first, second *clientHello) bool {
 		slices.EqualFunc(first.certificateAuthorities, second.certificateAuthorities, bytes.Equal) &&
 		first.extendedMasterSecret == second.extendedMasterSecret &&
 		first.ocspStapling == second.ocspStapling && first.scts == second.scts &&
-		slices.Equal(first.compressCertificate, second.compressCertificate)
+		slices.Equal(first.compressCertificate, second.compressCertificate) &&
+		slices.Equal(first.clientCertificateTypes, second.clientCertificateTypes) &&
+		slices.Equal(first.serverCertificateTypes, second.serverCertificateTypes)
 }
 
 // suiteWith returns the first suite of ours, of the negotiated version, that
-// the client offers and that fits.
+// the client offers and that fits. A client that would rather have ChaCha20 than
+// AES has no hardware for the latter, and gets its wish.
 func (s *serverHandshake) suiteWith(fits func(*keyschedule.Suite) bool) *keyschedule.Suite {
-	for _, suite := range s.cfg.suitesFor(s.neg.Version) {
+	ours := s.cfg.suitesFor(s.neg.Version)
+	if s.hello.prefersChaCha20() {
+		slices.SortStableFunc(ours, func(a, b *keyschedule.Suite) int { return chaCha20First(a) - chaCha20First(b) })
+	}
+	for _, suite := range ours {
 		if contains(s.hello.cipherSuites, suite.ID) && fits(suite) {
 			return suite
 		}
 	}
 	return nil
+}
+
+func chaCha20First(s *keyschedule.Suite) int {
+	if s.Cipher == keyschedule.ChaCha20Poly1305 {
+		return 0
+	}
+	return 1
+}
+
+// prefersChaCha20 reports whether the first suite that the client lists, of those
+// that are known, is with ChaCha20.
+func (m *clientHello) prefersChaCha20() bool {
+	for _, id := range m.cipherSuites {
+		if suite := keyschedule.SuiteByID(id); suite != nil {
+			return chaCha20First(suite) == 0
+		}
+	}
+	return false
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/binary"
+	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/internal/wire"
@@ -25,8 +26,10 @@ import (
 //	opaque alpn<0..2^8-1>;
 //	opaque external_psk<0..2^16-1>;
 //	opaque tls_unique<0..2^8-1>;
+//	int64  ticket_age_skew;             nanoseconds
 //	opaque ocsp_staple<0..2^24-1>;
 //	Bytes24 scts<0..2^24-1>;            opaque Bytes24<0..2^24-1>
+//	opaque peer_raw_key<0..2^16-1>;     SubjectPublicKeyInfo
 //	Bytes24 certificates<0..2^24-1>;    each once, DER
 //	uint16 peer_certificates<0..2^16-1>; places in certificates
 //	Chain verified_chains<0..2^24-1>;   uint16 Chain<0..2^16-1>, as above
@@ -39,7 +42,7 @@ import (
 //	opaque exporter_secret<0..48>;
 //	if there is an exporter in TLS 1.2:
 //	    opaque client_random[32], server_random[32];
-const suspendedFormat uint16 = 1
+const suspendedFormat uint16 = 2
 
 const (
 	suspendedResumed = 1 << iota
@@ -120,6 +123,7 @@ func (e *Engine) appendSuspended(list *certificateList) []byte {
 	b := make([]byte, 0, e.suspendedSize(list))
 	b = binary.BigEndian.AppendUint16(b, suspendedFormat)
 	b = e.appendNegotiated(b)
+	b = wire.AppendVec16(b, e.neg.PeerRawKey)
 	b = list.append(b)
 	return e.appendPost(b)
 }
@@ -127,7 +131,7 @@ func (e *Engine) appendSuspended(list *certificateList) []byte {
 // suspendedSize is at least the length of the encoding, so that appending does
 // not leave copies of secrets behind in grown buffers.
 func (e *Engine) suspendedSize(list *certificateList) int {
-	n := suspendedFixed + len(e.neg.ServerName) + len(e.neg.ALPN) + len(e.neg.ExternalPSK) + len(e.neg.TLSUnique) + len(e.neg.OCSPStaple) + len(e.in.buf)
+	n := suspendedFixed + len(e.neg.ServerName) + len(e.neg.ALPN) + len(e.neg.ExternalPSK) + len(e.neg.TLSUnique) + len(e.neg.OCSPStaple) + len(e.neg.PeerRawKey) + len(e.in.buf)
 	for _, l := range [...][][]byte{e.neg.SCTs, list.ders} {
 		for _, v := range l {
 			n += 3 + len(v)
@@ -155,6 +159,7 @@ func (e *Engine) appendNegotiated(b []byte) []byte {
 	b = wire.AppendVec8(b, []byte(s.ALPN))
 	b = wire.AppendVec16(b, s.ExternalPSK)
 	b = wire.AppendVec8(b, s.TLSUnique)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.TicketAgeSkew))
 	b = wire.AppendVec24(b, s.OCSPStaple)
 	return appendVecs24(b, s.SCTs)
 }
@@ -212,6 +217,7 @@ func Restore(cfg *Config, b []byte) (*Engine, error) {
 	// them, and the caller vouches that this is it.
 	e := &Engine{cfg: cfg, ctx: context.Background(), readLevel: LevelApplication, established: true}
 	e.readNegotiated(&r)
+	e.readPeerKey(&r)
 	e.readCertificates(&r)
 	e.readPost(&r)
 	if err := r.Done("suspended engine"); err != nil {
@@ -248,6 +254,7 @@ func (e *Engine) readNegotiated(r *wire.Reader) {
 	s.ALPN = string(r.Vec8(0, max8))
 	s.ExternalPSK = own(r.Vec16(0, max16))
 	s.TLSUnique = own(r.Vec8(0, max8))
+	s.TicketAgeSkew = time.Duration(r.U64())
 	s.OCSPStaple = own(r.Vec24(0, max24))
 	s.SCTs = readVecs24(r)
 }
@@ -380,6 +387,12 @@ func (l *certificateList) append(b []byte) []byte {
 	return b
 }
 
+func (e *Engine) readPeerKey(r *wire.Reader) {
+	if spki := own(r.Vec16(0, max16)); spki != nil && e.parseRawKey(spki) != nil {
+		r.Fail()
+	}
+}
+
 func (e *Engine) readCertificates(r *wire.Reader) {
 	var certs []*x509.Certificate
 	for _, der := range readVecs24(r) {
@@ -390,7 +403,9 @@ func (e *Engine) readCertificates(r *wire.Reader) {
 		}
 		certs = append(certs, cert)
 	}
-	e.neg.PeerCertificates = pick(r, certs)
+	if e.neg.PeerCertificates = pick(r, certs); len(e.neg.PeerCertificates) > 0 {
+		e.neg.PeerKey = e.neg.PeerCertificates[0].PublicKey
+	}
 	chains := wire.NewReader(r.Vec24(0, max24))
 	for chains.More() && len(e.neg.VerifiedChains) < maxSuspended {
 		e.neg.VerifiedChains = append(e.neg.VerifiedChains, pick(&chains, certs))

@@ -3,10 +3,12 @@ package handshake
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/x509"
 	"encoding/binary"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
@@ -118,6 +120,8 @@ func fill(t *testing.T, v reflect.Value) {
 	t.Helper()
 	for i := range v.NumField() {
 		switch f := v.Field(i).Addr().Interface().(type) {
+		case *time.Duration:
+			*f = -time.Second
 		case *bool:
 			*f = true
 		case *uint16:
@@ -128,8 +132,12 @@ func fill(t *testing.T, v reflect.Value) {
 			*f = SignatureScheme(0x0801 + i)
 		case *string:
 			*f = v.Type().Field(i).Name
+		case *crypto.PublicKey:
+			*f = testCerts()["rsa"].Leaf.PublicKey
 		case *[]byte:
-			*f = []byte(v.Type().Field(i).Name)
+			if *f = []byte(v.Type().Field(i).Name); string(*f) == "PeerRawKey" {
+				*f = testCerts()["rsa"].Leaf.RawSubjectPublicKeyInfo
+			}
 		case *[][]byte:
 			*f = [][]byte{[]byte("one"), []byte("other")}
 		case **keyschedule.Suite:

@@ -128,7 +128,7 @@ var (
 	}
 
 	client12 = table{
-		{client12WaitCert, typeCertificate, onClient(parseCertificate12, (*clientHandshake).onCertificate12), []waitState{client12WaitStatusSKE, client12WaitSKE}},
+		{client12WaitCert, typeCertificate, onClientCertificate12, []waitState{client12WaitStatusSKE, client12WaitSKE}},
 		{client12WaitStatusSKE, typeCertificateStatus, onClient(parseCertificateStatus, (*clientHandshake).onCertificateStatus), []waitState{client12WaitSKE}},
 		{client12WaitStatusSKE, typeServerKeyExchange, onClient(parseServerKeyExchange, (*clientHandshake).onServerKeyExchange), []waitState{client12WaitCRSHD}},
 		{client12WaitSKE, typeServerKeyExchange, onClient(parseServerKeyExchange, (*clientHandshake).onServerKeyExchange), []waitState{client12WaitCRSHD}},
@@ -153,7 +153,7 @@ var (
 	}
 
 	server12 = table{
-		{server12WaitCert, typeCertificate, onServer(parseCertificate12, (*serverHandshake).onCertificate12), []waitState{server12WaitCKE}},
+		{server12WaitCert, typeCertificate, onServerCertificate12, []waitState{server12WaitCKE}},
 		{server12WaitCKE, typeClientKeyExchange, onServer(parseClientKeyExchange, (*serverHandshake).onClientKeyExchange), []waitState{server12WaitCV, server12WaitCCS}},
 		{server12WaitCV, typeCertificateVerify, onServer(parseCertificateVerify, (*serverHandshake).onCertificateVerify12), []waitState{server12WaitCCS}},
 		{server12WaitCCS, changeCipherSpec, (*Engine).onServerCCS, []waitState{server12WaitFinished}},
@@ -227,6 +227,23 @@ func onServer[M any](parse func([]byte) (*M, error), f func(*serverHandshake, *M
 		}
 		return f(e.server, v, m)
 	}
+}
+
+// The Certificate of TLS 1.2 has two forms, of which one was agreed on.
+
+func onClientCertificate12(e *Engine, m message) (waitState, error) {
+	return onClient(certificateParser12(e.peerType), (*clientHandshake).onCertificate12)(e, m)
+}
+
+func onServerCertificate12(e *Engine, m message) (waitState, error) {
+	return onServer(certificateParser12(e.peerType), (*serverHandshake).onCertificate12)(e, m)
+}
+
+func certificateParser12(t CertificateType) func([]byte) (*certificate12, error) {
+	if t == RawPublicKey {
+		return parseRawKey12
+	}
+	return parseCertificate12
 }
 
 // onPost makes a handler of a parser and a method for after the handshake,

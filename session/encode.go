@@ -28,6 +28,8 @@ import (
 //	uint16 signature_scheme;
 //	uint16 group;
 //	Bytes24 peer_chain<0..2^24-1>;  opaque Bytes24<0..2^24-1>
+//	opaque peer_raw_key<0..2^16-1>;
+//	opaque psk_identity<0..2^16-1>;
 //	opaque ocsp_staple<0..2^24-1>;
 //	Bytes24 scts<0..2^24-1>;
 //	opaque ticket<0..2^16-1>;
@@ -36,7 +38,7 @@ import (
 //	uint32 age_add;
 //	uint32 max_early_data;
 //	Bytes24 extra<0..2^24-1>;
-const stateFormat uint16 = 2
+const stateFormat uint16 = 3
 
 const (
 	flagExtendedMasterSecret = 1 << iota
@@ -101,6 +103,8 @@ func (s *State) append(b []byte) ([]byte, error) {
 	b = binary.BigEndian.AppendUint16(b, s.SignatureScheme)
 	b = binary.BigEndian.AppendUint16(b, s.Group)
 	b = appendList(b, s.PeerChain)
+	b = wire.AppendVec16(b, s.PeerRawKey)
+	b = wire.AppendVec16(b, s.PSKIdentity)
 	b = wire.AppendVec24(b, s.OCSPStaple)
 	b = appendList(b, s.SCTs)
 	b = wire.AppendVec16(b, s.Ticket)
@@ -114,7 +118,7 @@ func (s *State) append(b []byte) ([]byte, error) {
 // sizeHint is at least the length of the encoding, so that appending does not
 // leave half-written copies of the secret behind in grown buffers.
 func (s *State) sizeHint() int {
-	return fixedSize + len(s.ServerName) + len(s.ALPN) + len(s.LeafHash) + len(s.OCSPStaple) + len(s.Ticket) + len(s.SessionID) +
+	return fixedSize + len(s.ServerName) + len(s.ALPN) + len(s.LeafHash) + len(s.PeerRawKey) + len(s.PSKIdentity) + len(s.OCSPStaple) + len(s.Ticket) + len(s.SessionID) +
 		listSize(s.PeerChain) + listSize(s.SCTs) + listSize(s.Extra)
 }
 
@@ -133,6 +137,8 @@ func (s *State) readConnection(r *wire.Reader) {
 
 func (s *State) readPeer(r *wire.Reader) {
 	s.PeerChain = readList(r)
+	s.PeerRawKey = own(r.Vec16(0, max16))
+	s.PSKIdentity = own(r.Vec16(0, max16))
 	s.OCSPStaple = own(r.Vec24(0, max24))
 	s.SCTs = readList(r)
 }
@@ -173,7 +179,7 @@ func (s *State) check() error {
 		return fmt.Errorf("session with suite %#04x of version %#04x", s.CipherSuite, s.Version)
 	case s.Secret.Len() != secretLen(suite):
 		return fmt.Errorf("session with a secret of %d bytes", s.Secret.Len())
-	case len(s.ServerName) > max16, len(s.ALPN) > max8, len(s.OCSPStaple) > max24, len(s.Ticket) > max16, len(s.SessionID) > maxSessionID:
+	case len(s.ServerName) > max16, len(s.ALPN) > max8, len(s.PeerRawKey) > max16, len(s.PSKIdentity) > max16, len(s.OCSPStaple) > max24, len(s.Ticket) > max16, len(s.SessionID) > maxSessionID:
 		return fmt.Errorf("session with a field that is too long")
 	case s.LeafHash != nil && len(s.LeafHash) != sha256.Size:
 		return fmt.Errorf("session with a certificate's hash of %d bytes", len(s.LeafHash))

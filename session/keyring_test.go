@@ -97,7 +97,7 @@ func TestOpenUnknownContent(t *testing.T) {
 	content := mustBytes(t, small13())
 	seal := func(content []byte) []byte {
 		ticket := append(bytes.Clone(name), salt...)
-		return aead.Seal(ticket, make([]byte, 12), content, append(bytes.Clone(name), 0, 2))
+		return aead.Seal(ticket, make([]byte, 12), content, append(bytes.Clone(name), 0, 3))
 	}
 	if !opens(t, &r, seal(content)) {
 		t.Fatal("the ticket as documented does not open")

@@ -48,10 +48,16 @@ type State struct {
 	SignatureScheme uint16
 	Group           uint16
 
-	// PeerChain is the peer's certificate chain, DER, leaf first.
+	// PeerChain is the peer's certificate chain, DER, leaf first. PeerRawKey is
+	// its raw public key, a SubjectPublicKeyInfo in DER, if it showed that instead
+	// (RFC 7250).
 	PeerChain  [][]byte
-	OCSPStaple []byte
-	SCTs       [][]byte
+	PeerRawKey []byte
+	// PSKIdentity names the external pre-shared key that authenticated both sides
+	// instead, nil for none. The session is good only while they still have it.
+	PSKIdentity []byte
+	OCSPStaple  []byte
+	SCTs        [][]byte
 
 	// Ticket is what a client sends back: a ticket, opaque. SessionID is what it
 	// sends in TLS 1.2 when the server named the session instead.
@@ -103,6 +109,8 @@ func (s *State) Clone() *State {
 	c := *s
 	c.LeafHash = bytes.Clone(s.LeafHash)
 	c.PeerChain = cloneList(s.PeerChain)
+	c.PeerRawKey = bytes.Clone(s.PeerRawKey)
+	c.PSKIdentity = bytes.Clone(s.PSKIdentity)
 	c.OCSPStaple = bytes.Clone(s.OCSPStaple)
 	c.SCTs = cloneList(s.SCTs)
 	c.Ticket = bytes.Clone(s.Ticket)

@@ -29,7 +29,7 @@ func full13() *State {
 		Version: keyschedule.VersionTLS13, CipherSuite: keyschedule.TLS_AES_256_GCM_SHA384,
 		CreatedAt: epoch, Secret: keyschedule.NewSecret(bytes.Repeat([]byte{0xA7}, 48)), ExtendedMasterSecret: true,
 		ServerName: "example.com", ALPN: "h2", LeafHash: bytes.Repeat([]byte{3}, 32), SignatureScheme: 0x0804, Group: 0x11ec,
-		PeerChain: [][]byte{{1, 2, 3}, {4, 5}}, OCSPStaple: []byte("ocsp"), SCTs: [][]byte{{6}, {7, 8}},
+		PeerChain: [][]byte{{1, 2, 3}, {4, 5}}, PeerRawKey: []byte{1, 2}, PSKIdentity: []byte("identity"), OCSPStaple: []byte("ocsp"), SCTs: [][]byte{{6}, {7, 8}},
 		Ticket: []byte("ticket"), SessionID: []byte("session id"), Lifetime: 3 * time.Hour, AgeAdd: 0xdeadbeef,
 		MaxEarlyData: 16384, EarlyData: true, Extra: [][]byte{nil, {9}, []byte("extra")},
 	}
@@ -95,9 +95,9 @@ func TestEveryFieldIsKept(t *testing.T) {
 
 // TestStateFormat pins the format: tickets outlive the program that made them.
 func TestStateFormat(t *testing.T) {
-	const want = "0002" + "0304" + "1301" + "0000018bcfe5687b" + "00" +
+	const want = "0003" + "0304" + "1301" + "0000018bcfe5687b" + "00" +
 		"20" + "a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7" +
-		"0000" + "00" + "00" + "0000" + "0000" + "000000" + "000000" + "000000" + "0000" + "00" +
+		"0000" + "00" + "00" + "0000" + "0000" + "000000" + "0000" + "0000" + "000000" + "000000" + "0000" + "00" +
 		"00000e10" + "00000000" + "00000000" + "000000"
 	if got := fmt.Sprintf("%x", mustBytes(t, small13())); got != want {
 		t.Errorf("format changed without a new version:\ngot  %s\nwant %s", got, want)
@@ -133,7 +133,7 @@ func TestParseRefuses(t *testing.T) {
 		t.Fatalf("the longest list: %v", err)
 	}
 	for name, b := range map[string][]byte{
-		"other format":         with(0, 0, 3),
+		"other format":         with(0, 0, 2),
 		"unknown version":      with(versionAt, 3, 2),
 		"suite of other era":   with(suiteAt, 0xc0, 0x2f),
 		"unknown suite":        with(suiteAt, 0x13, 0x09),
