@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
 )
 
 // The tests below have one peer do, one at a time, what RFC 9846 forbids it, and
@@ -516,6 +517,25 @@ func TestNoCertificateWithPSK(t *testing.T) {
 	}
 	if want := []handshakeType{typeServerHello, typeEncryptedExtensions, typeFinished}; !slices.Equal(sent, want) {
 		t.Errorf("the server sent %v, want %v", sent, want)
+	}
+}
+
+// TestPSKAlone: a client that would only take a PSK without a key exchange gets
+// neither that nor another mode.
+func TestPSKAlone(t *testing.T) {
+	psk := pskOf(8)[0]
+	client, server := twoGroups(), serverTestConfig(testCerts()["p256"])
+	client.PSKs = []ExternalPSK{psk}
+	server.GetPSK = func(context.Context, []byte) (*ExternalPSK, error) { return &psk, nil }
+	for mode, selected := range map[pskKeyExchangeMode]bool{0: false, pskModeDHEKE: true} {
+		_, hello := startClient(t, client)
+		hello.pskModes = []pskKeyExchangeMode{mode}
+		raw := hello.marshal()
+		p := offeredPSK{kind: keyschedule.ExternalPSK, hash: keyschedule.SHA256, secret: keyschedule.NewSecret(psk.Secret)}
+		hello.pskBinders[0] = p.binder(new(keyschedule.Transcript), truncateBinders(raw, hello))
+		if m := serverHelloFor(t, server, hello); (m.selectedIdentity != nil) != selected || m.keyShare == nil {
+			t.Errorf("mode %d: %+v", mode, m)
+		}
 	}
 }
 
