@@ -1,5 +1,6 @@
 # make test   all that CI does, on a Debian machine with Go
 # make fuzz   each fuzz target for FUZZTIME
+# make bogo   BoringSSL's tests, if HANDOFF_BOGO_RUNNER says where their runner is
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
 # make lab    the tests of kernel TLS in Linux 7.2, 6.12 and 6.1, which it boots
@@ -40,9 +41,9 @@ each = for m in $(MODULES); do echo "== $$m: $(strip $(1))"; (cd $$m && $(1)); d
 # with_tests returns those of some packages that have tests.
 with_tests = $(foreach p,$(1),$(if $(wildcard $(p)/*_test.go),$(p)))
 
-.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz lint cover lab lab-qemu
+.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz lint cover lab lab-qemu bogo
 
-test: tools gofmt vet staticcheck govulncheck allocs faults race lab
+test: tools gofmt vet staticcheck govulncheck allocs faults race bogo lab
 
 tools:
 	@missing=; \
@@ -93,6 +94,12 @@ fuzz:
 			echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 		done; \
 	done; done
+
+# The runner is no part of this repository: conformance/bogo/doc.go says how to
+# build it. The results that are committed are checked by race.
+bogo:
+	@if [ -n "$${HANDOFF_BOGO_RUNNER:-}" ]; then go test -count=1 -run TestBoGo ./conformance/bogo; \
+	else echo "WARNING: BORINGSSL'S TESTS ARE NOT RUN: HANDOFF_BOGO_RUNNER does not say where their runner is"; fi
 
 lint:
 	@$(call each, go run $(GOLANGCILINT) run --config $(CURDIR)/.golangci.yml ./...)
