@@ -1,7 +1,6 @@
 package fuzz
 
 import (
-	"crypto"
 	stdtls "crypto/tls"
 	"errors"
 	"io"
@@ -135,7 +134,7 @@ func ourConfig() *tls.Config {
 
 func stdConfig() *stdtls.Config {
 	return &stdtls.Config{
-		Certificates:       []stdtls.Certificate{{Certificate: engineCert.Chain, PrivateKey: engineCert.PrivateKey.(crypto.Signer), Leaf: engineCert.Leaf}},
+		Certificates:       []stdtls.Certificate{{Certificate: engineCert.Chain, PrivateKey: engineCert.PrivateKey, Leaf: engineCert.Leaf}},
 		CurvePreferences:   []stdtls.CurveID{stdtls.X25519, stdtls.CurveP256},
 		CipherSuites:       []uint16{stdtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 		InsecureSkipVerify: true, ServerName: "server.test", NextProtos: []string{"b"},
