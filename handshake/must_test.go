@@ -47,6 +47,11 @@ func retryOf(hello *clientHello) *serverHello {
 	}
 }
 
+// inTLS12 makes a good ServerHello one of TLS 1.2.
+func inTLS12(m *serverHello) {
+	m.supportedVersion, m.keyShare, m.sessionID, m.cipherSuite = 0, nil, nil, 0xc02b
+}
+
 // endWith makes the last bytes of a random.
 func endWith(sentinel [8]byte) [32]byte {
 	var random [32]byte
@@ -76,9 +81,10 @@ func TestServerHelloRules(t *testing.T) {
 		{"group not offered", func(m *serverHello) { m.keyShare.group = Secp521r1 }, alert.IllegalParameter},
 		{"pre_shared_key not offered", func(m *serverHello) { m.selectedIdentity = &first }, alert.UnsupportedExtension},
 		{"cookie", func(m *serverHello) { m.cookie = []byte{1} }, alert.UnsupportedExtension},
-		{"TLS 1.2 by one who has TLS 1.3", func(m *serverHello) { m.supportedVersion, m.random = 0, endWith(downgradeTLS12) }, alert.IllegalParameter},
-		{"TLS 1.2, sentinel of TLS 1.1", func(m *serverHello) { m.supportedVersion, m.random = 0, endWith(downgradeTLS11) }, alert.IllegalParameter},
-		{"TLS 1.1", func(m *serverHello) { m.supportedVersion, m.legacyVersion = 0, 0x0302 }, alert.ProtocolVersion},
+		{"TLS 1.2", inTLS12, unfailing},
+		{"TLS 1.2 by one who has TLS 1.3", func(m *serverHello) { inTLS12(m); m.random = endWith(downgradeTLS12) }, alert.IllegalParameter},
+		{"TLS 1.2, sentinel of TLS 1.1", func(m *serverHello) { inTLS12(m); m.random = endWith(downgradeTLS11) }, alert.IllegalParameter},
+		{"TLS 1.1", func(m *serverHello) { inTLS12(m); m.legacyVersion = 0x0302 }, alert.ProtocolVersion},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, hello := startClient(t, twoGroups())
@@ -124,7 +130,7 @@ func TestHelloRetryRequestRules(t *testing.T) {
 		{"other session ID", func(m *serverHello) { m.sessionID = make([]byte, 32) }, alert.IllegalParameter},
 		{"suite not offered", func(m *serverHello) { m.cipherSuite = 0x1304 }, alert.IllegalParameter},
 		{"compression", func(m *serverHello) { m.compressionMethod = 1 }, alert.IllegalParameter},
-		{"no supported_versions", func(m *serverHello) { m.supportedVersion = 0 }, alert.IllegalParameter},
+		{"no supported_versions", func(m *serverHello) { m.supportedVersion, m.cipherSuite = 0, 0xc02b }, alert.IllegalParameter},
 		{"version not offered", func(m *serverHello) { m.supportedVersion = 0x0305 }, alert.IllegalParameter},
 		{"nothing to change", func(m *serverHello) { m.selectedGroup = 0 }, alert.IllegalParameter},
 		{"group not offered", func(m *serverHello) { m.selectedGroup = Secp521r1 }, alert.IllegalParameter},
@@ -167,7 +173,7 @@ func TestAfterHelloRetryRequest(t *testing.T) {
 		}, alert.IllegalParameter},
 		{"TLS 1.2", func(t *testing.T, h *clientHello) *serverHello {
 			m := answerTo(t, h)
-			m.keyShare, m.supportedVersion, m.cipherSuite = nil, 0, 0xc02b
+			inTLS12(m)
 			return m
 		}, alert.IllegalParameter},
 	} {
@@ -407,7 +413,7 @@ func TestClientHelloFields(t *testing.T) {
 	if m.extensions[len(m.extensions)-1] != extPreSharedKey || !slices.Equal(m.pskModes, []pskKeyExchangeMode{pskModeDHEKE}) {
 		t.Errorf("extensions %v, PSK modes %v", m.extensions, m.pskModes)
 	}
-	if len(m.signatureSchemes) == 0 || m.earlyData || m.cookie != nil || m.postHandshakeAuth {
+	if len(m.signatureSchemes) == 0 || !m.extendedMasterSecret || m.earlyData || m.cookie != nil || m.postHandshakeAuth {
 		t.Errorf("%+v", m)
 	}
 	_, again := startClient(t, cfg)
@@ -494,6 +500,24 @@ func TestAuthenticationRules(t *testing.T) {
 	}
 }
 
+// TestTwoRawKeys has a server show two raw public keys, where one is the most.
+func TestTwoRawKeys(t *testing.T) {
+	cert := *testCerts()["p256"]
+	cert.Chain, cert.Leaf, cert.Type = [][]byte{cert.Leaf.RawSubjectPublicKeyInfo}, nil, RawPublicKey
+	client, server := clientTestConfig(), serverTestConfig(&cert)
+	client.PeerCertificateTypes, server.CertificateTypes = []CertificateType{RawPublicKey}, []CertificateType{RawPublicKey}
+	mustRun(t, client, server)
+	server.rewrite = onMessage(typeCertificate, func(b []byte) []byte {
+		m, err := parseCertificate13(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.entries = append(m.entries, m.entries[0])
+		return m.marshal()[messageHeaderLen:]
+	})
+	wantFatal(t, newPair(client, server).run(false), alert.DecodeError)
+}
+
 // TestNoCertificateWithPSK checks that an external pre-shared key is all the
 // authentication there is.
 func TestNoCertificateWithPSK(t *testing.T) {
@@ -536,6 +560,39 @@ func TestPSKAlone(t *testing.T) {
 		if m := serverHelloFor(t, server, hello); (m.selectedIdentity != nil) != selected || m.keyShare == nil {
 			t.Errorf("mode %d: %+v", mode, m)
 		}
+	}
+}
+
+// TestSessionsWithExtendedMasterSecret: only sessions with it are offered and
+// resumed, and only with it (RFC 7627, section 5.3).
+func TestSessionsWithExtendedMasterSecret(t *testing.T) {
+	client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+	client.MaxVersion = versionTLS12
+	tickets := &fakeTickets{}
+	server.Tickets = tickets
+	client.Session = mustRun(t, client, server).client.sessions[0]
+	if !mustRun(t, client, server).client.State().Resumed {
+		t.Error("not resumed")
+	}
+	server.rewrite = func(raw []byte) []byte {
+		if m, err := parseServerHello(raw[messageHeaderLen:]); raw[0] == byte(typeServerHello) && err == nil {
+			m.extendedMasterSecret = false
+			return m.marshal()
+		}
+		return raw
+	}
+	wantFatal(t, newPair(client, server).run(false), alert.HandshakeFailure)
+	server.rewrite = nil
+	for _, s := range tickets.states {
+		s.ExtendedMasterSecret = false
+	}
+	if mustRun(t, client, server).client.State().Resumed {
+		t.Error("a server resumes a session without it")
+	}
+	client.Session = client.Session.Clone()
+	client.Session.ExtendedMasterSecret = false
+	if _, m := startClient(t, client); len(m.sessionTicket) > 0 {
+		t.Error("a client offers a session without it")
 	}
 }
 
