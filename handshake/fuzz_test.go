@@ -45,5 +45,11 @@ func FuzzParse(f *testing.F) {
 		if !sameValue(reflect.ValueOf(again), reflect.ValueOf(m)) {
 			t.Fatalf("%s:\n%+v\nmarshaled:\n%+v", format.name, m, again)
 		}
+		if twice := again.marshal(); !bytes.Equal(twice, raw) {
+			t.Fatalf("%s: marshaled\n%x\nand again\n%x", format.name, raw, twice)
+		}
+		if len(raw) > len(body)+64 {
+			t.Fatalf("%s: %d bytes mean %d", format.name, len(body), len(raw))
+		}
 	})
 }
