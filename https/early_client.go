@@ -84,15 +84,24 @@ func (c *earlyClient) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
+// errOtherProtocol ends a connection whose server has not accepted early data and
+// selected another protocol than the session's, or none: what was early must not
+// be sent again there (RFC 9846, section 4.3.10).
+var errOtherProtocol = errors.New("https: early data was not accepted, and the server selected another protocol than before")
+
 func (c *earlyClient) settle() error {
 	c.once.Do(func() {
 		if c.err = c.handshake(); c.err != nil {
 			return
 		}
 		*c.state = c.Conn.ConnectionState()
-		again := c.sent
-		if c.Conn.EarlyData().Accepted {
+		again, early := c.sent, c.Conn.EarlyData()
+		switch {
+		case early.Accepted:
 			again = c.sent[len(c.sent)-c.left:]
+		case len(again) > 0 && c.state.NegotiatedProtocol != early.Protocol:
+			c.err = errOtherProtocol
+			return
 		}
 		if len(again) > 0 {
 			_, c.err = c.Conn.Write(again)

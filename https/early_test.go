@@ -142,6 +142,44 @@ func TestEarlyDataRefused(t *testing.T) {
 	}
 }
 
+// TestEarlyOtherProtocol: a server that does not take early data, and speaks
+// another protocol than before, or says none, does not get it again on that
+// connection, but on a new one (RFC 9846, section 4.3.10).
+func TestEarlyOtherProtocol(t *testing.T) {
+	for name, tt := range map[string]struct {
+		protocols []string
+		hellos    int32
+	}{
+		"same": {[]string{"http/1.1"}, 1},
+		"none": {nil, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var refuse atomic.Bool
+			var hellos atomic.Int32
+			addr := earlyServer(t, func(c *tls.Config) {
+				plain := c.Clone()
+				plain.MaxEarlyData, plain.NextProtos = 0, tt.protocols
+				c.NextProtos = []string{"http/1.1"}
+				c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+					if refuse.Load() {
+						hellos.Add(1)
+						return plain, nil
+					}
+					return nil, nil
+				}
+			}, nil)
+			tr := earlyTransport(t, addr)
+			refuse.Store(true)
+			if got, early := ask(t, tr, http.MethodGet, addr, ""); early || got != "GET /path early= body= complete=true" {
+				t.Errorf("%q, accepted %v", got, early)
+			}
+			if n := hellos.Load(); n != tt.hellos {
+				t.Errorf("%d connections, want %d", n, tt.hellos)
+			}
+		})
+	}
+}
+
 // TestTooEarly: a handler refuses what is early, and the request comes again.
 func TestTooEarly(t *testing.T) {
 	var early, later atomic.Int32
