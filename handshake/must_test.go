@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -494,7 +495,11 @@ func TestAuthenticationRules(t *testing.T) {
 				server.ClientAuth = RequireClientCert
 				client.GetClientCertificate = func(context.Context, *CertificateRequestInfo) (*Certificate, error) { return cert, nil }
 				[]*Config{server, client}[i].rewrite = onMessage(tt.typ, tt.change)
-				wantOutcome(t, newPair(client, server).run(false), tt.want[i])
+				err := newPair(client, server).run(false)
+				wantOutcome(t, err, tt.want[i])
+				if other := []string{"client", "server"}[i]; err != nil && !strings.HasPrefix(err.Error(), other) {
+					t.Errorf("not the %s has refused it: %v", other, err)
+				}
 			})
 		}
 	}
