@@ -3,6 +3,7 @@
 # make bogo   BoringSSL's tests, if HANDOFF_BOGO_RUNNER says where their runner is
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
+# make interop  connections with other people's programs, which it writes a table of
 # make lab    the tests of kernel TLS in Linux 7.2, 6.12 and 6.1, which it boots
 # make lab-qemu  some of them in Debian's own kernel, in QEMU
 
@@ -20,7 +21,7 @@ MODULES := $(shell find . -name go.mod -not -path '*/testdata/*' -exec dirname {
 
 # Commands that tests start, and the Debian packages that have them. The race
 # detector needs a C compiler, nothing else does.
-TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin redis-server:redis-server etcd:etcd-server
+TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin redis-server:redis-server etcd:etcd-server node:nodejs
 
 # Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
 # times as long, so there are fewer.
@@ -107,6 +108,10 @@ lint:
 cover:
 	@go test -coverprofile=coverage.out ./...
 	@go tool cover -func=coverage.out | tail -n 1
+
+interop: tools
+	@HANDOFF_INTEROP_UPDATE=1 go run ./interop/lab -kernel 7.2 -timeout 20m -tests '^TestKernelMatrix$$' ./conformance/matrix
+	@HANDOFF_INTEROP_UPDATE=1 go test -count=1 ./conformance/matrix
 
 lab: TOOLS += strace:strace ss:iproute2
 lab: tools

@@ -5,4 +5,7 @@
 // a temporary directory and edited there. What a program's tests do with
 // crypto/tls on the same machine, in the same copy, is the control: a test that
 // passes there must pass here.
+//
+// RESULTS.md and RESULTS.html are about other programs: package matrix of
+// conformance connects this stack to them.
 package interop
