@@ -71,7 +71,7 @@ func (h *handover) adopt(conn net.Conn, id blobID, key *HandoverKey, config *Con
 
 // conn makes the connection of h.
 func (h *handover) conn(conn net.Conn, config *Config) (*Conn, error) {
-	hc := &handshake.Config{Rand: config.rand(), Time: config.time}
+	hc := &handshake.Config{Rand: config.rand(), Time: config.time, Trace: config.Trace}
 	engine, err := handshake.Restore(hc, h.engine)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHandoverVersion, err)

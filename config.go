@@ -207,6 +207,9 @@ type Config struct {
 	// CompressCertificates adds zlib to them, which needs nothing but the standard
 	// library.
 	CompressCertificates bool
+	// Trace sees handshake messages, alerts and ChangeCipherSpecs, for debugging;
+	// nil for none. Concurrent connections call it, and the two directions of one.
+	Trace *Trace
 	// RecordPadding says how much padding to add to a TLS 1.3 record with so
 	// many bytes of content (RFC 9846, section 5.4); nil means none. It is
 	// called by concurrent connections.
@@ -232,6 +235,12 @@ type ExternalPSK = handshake.ExternalPSK
 
 // CertificateCompressor is an algorithm for compressed certificates (RFC 8879).
 type CertificateCompressor = handshake.CertificateCompressor
+
+// Trace sees what goes over a connection beside application data.
+type Trace = handshake.Trace
+
+// TracedMessage is what a [Trace] is shown.
+type TracedMessage = handshake.TracedMessage
 
 // ServerSessionCache is what Config.ServerSessionCache needs.
 type ServerSessionCache = handshake.SessionIDs
@@ -294,6 +303,7 @@ func (c *Config) Clone() *Config {
 		VerifyPeerPublicKey:                 c.VerifyPeerPublicKey,
 		CertificateCompressors:              c.CertificateCompressors,
 		CompressCertificates:                c.CompressCertificates,
+		Trace:                               c.Trace,
 		RecordPadding:                       c.RecordPadding,
 		Provider:                            c.Provider,
 		Kernel:                              c.Kernel,

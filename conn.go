@@ -30,9 +30,10 @@ type Conn struct {
 	// where out is free, or two ends that both answer before they read on could
 	// wait for each other.
 
-	conn net.Conn
-	role role
-	sock socket // what the kernel's side needs, once a direction moves there
+	conn  net.Conn
+	role  role
+	trace *Trace // of the first Config, nil for none
+	sock  socket // what the kernel's side needs, once a direction moves there
 	// exact is for connections whose reading side a kernel could take over: then
 	// no more is read than is needed, while handshaking.
 	exact bool
@@ -94,6 +95,9 @@ const (
 
 func newConn(conn net.Conn, config *Config, r role) *Conn {
 	c := &Conn{conn: conn, config: config, role: r}
+	if config != nil {
+		c.trace = config.Trace
+	}
 	c.exact = canMove(conn)
 	_, unix := conn.(*net.UnixConn)
 	c.prompt = c.exact || unix

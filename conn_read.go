@@ -115,10 +115,12 @@ func (c *Conn) act(dst []byte, typ record.ContentType, content []byte) (_ int, e
 	case record.ApplicationData:
 		return c.takeData(dst, content)
 	case record.Alert:
+		c.trace.OnReceived(uint8(typ), content)
 		return 0, c.takeAlert(content)
 	case record.Handshake:
 		err = c.takeHandshake(content)
 	case record.ChangeCipherSpec:
+		c.trace.OnReceived(uint8(typ), content)
 		err = c.takeChangeCipherSpec(content)
 	}
 	if err != nil {

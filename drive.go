@@ -160,6 +160,11 @@ func (c *Conn) patient(level handshake.Level) bool {
 }
 
 func (c *Conn) enqueue(batch ...outgoing) {
+	for i := range batch {
+		if batch[i].typ == record.Alert {
+			c.trace.OnSent(uint8(record.Alert), batch[i].body)
+		}
+	}
 	c.queueMutex.Lock()
 	c.queue = append(c.queue, batch...)
 	c.queueMutex.Unlock()

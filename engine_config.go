@@ -63,6 +63,7 @@ func (b *binding) common() *handshake.Config {
 
 		CertificateCompressors: cfg.CertificateCompressors,
 		MiddleboxCompat:        true,
+		Trace:                  cfg.Trace,
 		KeyLog:                 cfg.keyLog(),
 	}
 }

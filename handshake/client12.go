@@ -257,7 +257,7 @@ func (c *clientHandshake) sendFinished12() {
 	c.read = read
 	c.cfg.logSecret("CLIENT_RANDOM", c.hello.random, c.master.Bytes())
 	verify := c.master.ClientVerifyData(c.transcript.Sum())
-	c.emit(SendChangeCipherSpec{})
+	c.sendChangeCipherSpec()
 	c.installWrite(LevelApplication, write, keyschedule.TrafficSecret{})
 	c.send(LevelApplication, (&finished{verifyData: verify}).marshal())
 	c.noteTLSUnique(verify)

@@ -354,7 +354,7 @@ var ErrEarlyDataVersion = errors.New("early data was sent, and the server chose 
 func (c *clientHandshake) compatCCS() {
 	if c.cfg.MiddleboxCompat && !c.schedule.sentCCS {
 		c.schedule.sentCCS = true
-		c.emit(SendChangeCipherSpec{})
+		c.sendChangeCipherSpec()
 	}
 }
 

@@ -127,6 +127,9 @@ type Config struct {
 	// (RFC 9846, appendix E.4): on for TCP, off for QUIC.
 	MiddleboxCompat bool
 
+	// Trace sees handshake messages, and the ChangeCipherSpecs that are sent; nil
+	// for none. Other records are for its owner to show it.
+	Trace *Trace
 	// KeyLog receives every secret by its NSS key log label; nil for none.
 	KeyLog func(label string, clientRandom, secret []byte)
 

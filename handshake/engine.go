@@ -94,6 +94,7 @@ func (e *Engine) handle(level Level, b []byte) error {
 		if !ok || err != nil {
 			return err
 		}
+		e.cfg.Trace.OnReceived(contentHandshake, m.raw)
 		if err := e.dispatch(m); err != nil {
 			return err
 		}
@@ -212,6 +213,7 @@ func (e *Engine) send(level Level, raw []byte) {
 // emitHandshake queues bytes, joined with those queued right before, so that
 // records are filled and not started for each message.
 func (e *Engine) emitHandshake(level Level, raw []byte) {
+	e.cfg.Trace.OnSent(contentHandshake, raw)
 	if n := len(e.events); n > 0 {
 		if last, ok := e.events[n-1].(SendHandshake); ok && last.Level == level {
 			last.Bytes = append(last.Bytes, raw...)
@@ -220,6 +222,12 @@ func (e *Engine) emitHandshake(level Level, raw []byte) {
 		}
 	}
 	e.emit(SendHandshake{Level: level, Bytes: slices.Clip(raw)})
+}
+
+// sendChangeCipherSpec queues a ChangeCipherSpec.
+func (e *Engine) sendChangeCipherSpec() {
+	e.cfg.Trace.OnSent(contentChangeCipherSpec, []byte{1})
+	e.emit(SendChangeCipherSpec{})
 }
 
 // installRead changes the keys for what arrives.

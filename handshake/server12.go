@@ -318,7 +318,7 @@ func (s *serverHandshake) sendFinished12() error {
 		}
 	}
 	verify := s.master.ServerVerifyData(s.transcript.Sum())
-	s.emit(SendChangeCipherSpec{})
+	s.sendChangeCipherSpec()
 	s.installWrite(LevelApplication, s.write, keyschedule.TrafficSecret{})
 	s.write = nil
 	s.send(LevelApplication, (&finished{verifyData: verify}).marshal())

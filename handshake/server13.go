@@ -359,7 +359,7 @@ func (s *serverHandshake) forgetPeer() {
 func (s *serverHandshake) compatCCS() {
 	if s.cfg.MiddleboxCompat && !s.schedule.sentCCS && len(s.hello.sessionID) > 0 {
 		s.schedule.sentCCS = true
-		s.emit(SendChangeCipherSpec{})
+		s.sendChangeCipherSpec()
 	}
 }
 

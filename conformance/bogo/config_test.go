@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/go-handoff/tls"
@@ -44,8 +45,29 @@ type seen struct {
 	schemes    []tls.SignatureScheme
 	cas        [][]byte
 	keyLog     bytes.Buffer
-	chosen     int  // credential, as -expect-selected-credential counts
-	put        bool // a session ID's session
+	messages   strings.Builder // as BoringSSL's shim lists them
+	chosen     int             // credential, as -expect-selected-credential counts
+	put        bool            // a session ID's session
+}
+
+// trace lists messages.
+func (s *seen) trace() *tls.Trace {
+	list := func(verb string) func(tls.TracedMessage) {
+		return func(m tls.TracedMessage) {
+			if m.Type == 21 && len(m.Data) != 2 {
+				return // what is no alert ends the connection, too
+			}
+			switch m.Type {
+			case 20:
+				fmt.Fprintf(&s.messages, "%s ccs\n", verb)
+			case 21:
+				fmt.Fprintf(&s.messages, "%s alert %d %d\n", verb, m.Data[0], m.Data[1])
+			case 22:
+				fmt.Fprintf(&s.messages, "%s hs %d\n", verb, m.Data[0])
+			}
+		}
+	}
+	return &tls.Trace{Sent: list("write"), Received: list("read")}
 }
 
 // cache counts what a client gets.
@@ -101,6 +123,7 @@ func (o *options) config(l *lasting, s *seen) (*tls.Config, error) {
 	if err := o.verification(c, s); err != nil {
 		return nil, err
 	}
+	c.Trace = s.trace()
 	o.restrict(c)
 	o.certificateTypes(c, s)
 	o.compression(c)

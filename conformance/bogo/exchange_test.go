@@ -268,6 +268,9 @@ func (x *exchange) run() error {
 			return err
 		}
 	}
+	if want, ok := x.strings["expect-msg-callback"]; ok && want != x.seen.messages.String() {
+		return fmt.Errorf("messages\n%swant\n%s", x.seen.messages.String(), want)
+	}
 	return x.shutdown()
 }
 

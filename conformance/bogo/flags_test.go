@@ -78,7 +78,7 @@ var flagKinds = map[string]kind{
 	"trust-cert": isString, "host-name": isString, "advertise-alpn": isString, "expect-alpn": isString,
 	"select-alpn": isString, "expect-server-name": isString, "expect-advertised-alpn": isString,
 	"export-label": isString, "export-context": isString, "shim-initial-write": isString,
-	"expect-peer-cert-file": isString, "expect-early-data-reason": isString,
+	"expect-peer-cert-file": isString, "expect-msg-callback": isString, "expect-early-data-reason": isString,
 	"use-client-ca-list": isString, "expect-client-ca-list": isString, "cipher": isString,
 
 	"port": isInt, "shim-id": isInt, "resume-count": isInt, "max-version": isInt, "min-version": isInt,

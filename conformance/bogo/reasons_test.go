@@ -54,7 +54,6 @@ var reasons = map[string]string{
 	"early-write-after-message":            "early data ends when the handshake goes on",
 	"max-cert-list":                        "the limit of a certificate chain is fixed",
 	"expect-certificate-types":             "CertificateRequestInfo has signature schemes, which certificate_types is folded into",
-	"expect-msg-callback":                  "there is no callback for messages",
 	"cnsa2-202603":                         "ML-KEM-1024 without a curve is not implemented, and this profile has nothing else",
 	"cnsa-202407":                          "which suite comes first is not to be set",
 	"curves-flags":                         "groups are not preferred equally",
