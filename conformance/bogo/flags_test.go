@@ -20,16 +20,15 @@ type options struct {
 
 // credential is what a side can show of itself.
 type credential struct {
-	kind          string // "" for the default one, or the flag that began it
-	chain, key    string // files
-	ocsp, scts    []byte
-	prefs         []int
-	mustMatch     bool
-	psk           []byte
-	pskIdentity   []byte
-	pskContext    []byte
-	pskSHA384     bool
-	unimplemented bool
+	kind        string // "" for the default one, or the flag that began it
+	chain, key  string // files
+	ocsp, scts  []byte
+	prefs       []int
+	mustMatch   bool
+	psk         []byte
+	pskIdentity []byte
+	pskContext  []byte
+	pskSHA384   bool
 }
 
 func newOptions() *options {
