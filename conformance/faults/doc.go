@@ -14,4 +14,9 @@
 // when there is nothing else to wait for, and nothing depends on how fast the
 // machine is. Without the race detector every byte is tried; with it one in
 // several, as the flag -stride says.
+//
+// Over TCP, with a proxy between the ends, the same is done at fewer bytes, in
+// user space and, where there is kernel TLS, with all keys in the kernel:
+// RESULTS-kernel.md. Beside all this there are peers that are hostile without a
+// network's help: floods, half-open connections, and those that are slow.
 package faults
