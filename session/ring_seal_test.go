@@ -194,13 +194,17 @@ func TestMemoryRing(t *testing.T) {
 // FuzzOpenRing: nothing that a source may hold makes a ring fail, and nothing
 // authenticates but what was sealed.
 func FuzzOpenRing(f *testing.F) {
-	good := mustSealRing(f, sharedForTest(f))
-	f.Add(good)
-	f.Add([]byte{})
-	f.Add(good[:ringHeadLen])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, err := openRing(b, &testKEK); err == nil && !bytes.Equal(b, good) {
+	good := mustSealRing(f, sharedForTest(f)) // another in each process that fuzzes
+	f.Add([]byte{}, uint16(0), byte(0))
+	f.Add(good[:ringHeadLen], uint16(ringHeadLen), byte(1))
+	f.Fuzz(func(t *testing.T, b []byte, at uint16, flip byte) {
+		if _, err := openRing(b, &testKEK); err == nil {
 			t.Errorf("%x authenticates", b)
+		}
+		changed := bytes.Clone(good)
+		changed[int(at)%len(changed)] ^= flip
+		if _, err := openRing(changed, &testKEK); (err == nil) != (flip == 0) {
+			t.Errorf("changed by %#x at %d: %v", flip, at, err)
 		}
 	})
 }
