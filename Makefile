@@ -43,7 +43,7 @@ each = for m in $(MODULES); do echo "== $$m: $(strip $(1))"; (cd $$m && $(1)); d
 # with_tests returns those of some packages that have tests.
 with_tests = $(foreach p,$(1),$(if $(wildcard $(p)/*_test.go),$(p)))
 
-.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz fuzz-short lint cover lab lab-qemu bogo
+.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz fuzz-short lint cover interop lab lab-qemu bogo
 
 test: tools gofmt vet staticcheck govulncheck allocs faults race fuzz-short bogo lab
 
