@@ -69,10 +69,11 @@ func (e *Engine) compressed(m *certificate13, peer []certCompressionAlg) ([]byte
 
 // decompress opens a CompressedCertificate (RFC 8879, section 4).
 func (e *Engine) decompress(m *compressedCertificate, offered []certCompressionAlg) (*certificate13, error) {
-	if !contains(offered, m.alg) {
+	z := e.cfg.compressor(m.alg)
+	if z == nil || !contains(offered, m.alg) {
 		return nil, alert.Errorf(alert.IllegalParameter, "certificate compressed by %v, which was not offered", m.alg)
 	}
-	body, err := e.cfg.compressor(m.alg).decompress(m)
+	body, err := z.decompress(m)
 	if err != nil {
 		return nil, err
 	}

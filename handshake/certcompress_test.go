@@ -67,3 +67,11 @@ func TestBadCompression(t *testing.T) {
 		wantAlert(t, tt.name, err, tt.want)
 	}
 }
+
+// TestDecompressUnknown: what was offered and has no compressor any more is
+// refused, not looked for.
+func TestDecompressUnknown(t *testing.T) {
+	e := &Engine{cfg: testConfig()}
+	_, err := e.decompress(zlibbed(t, []byte("certificate")), []certCompressionAlg{certCompressionZlib})
+	wantAlert(t, "no compressor", err, alert.IllegalParameter)
+}
