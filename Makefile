@@ -93,13 +93,16 @@ race:
 # go test may fail with "context deadline exceeded" when the time is over, which
 # is no finding: those name an input.
 fuzz:
-	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
+	@bin=$$(mktemp -d); trap 'rm -rf $$bin' EXIT; cache=$$(go env GOCACHE)/fuzz; \
 	for m in $(MODULES); do cd $(CURDIR)/$$m; for d in $$(go list -f '{{.Dir}}' ./...); do \
-		for f in $$(cat $$d/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p'); do \
+		targets=$$(cat $$d/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' || true); \
+		if [ -z "$$targets" ]; then continue; fi; \
+		go test -c -fuzz=Fuzz -o $$bin/test $$d; cd $$d; \
+		for f in $$targets; do \
 			echo "== $${d#$(CURDIR)/} $$f"; \
-			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s $$d 2>&1 | tee $$log || \
-				{ grep -q 'context deadline exceeded' $$log && ! grep -q 'Failing input' $$log; } || exit 1; \
-		done; \
+			$$bin/test -test.run '^$$' -test.fuzz "^$$f\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 2s -test.fuzzcachedir $$cache$$d 2>&1 | tee $$bin/log || \
+				{ grep -q 'context deadline exceeded' $$bin/log && ! grep -q 'Failing input' $$bin/log; } || exit 1; \
+		done; cd $(CURDIR)/$$m; \
 	done; done
 
 fuzz-short: FUZZTIME = 2s
