@@ -56,7 +56,7 @@ func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sig
 // peer likes one of our algorithms.
 func (e *Engine) compressed(m *certificate13, peer []certCompressionAlg) ([]byte, error) {
 	raw := m.marshal()
-	z := e.cfg.compressor(peer...)
+	z := e.cfg.compressor(peer)
 	if z == nil || len(m.entries) == 0 {
 		return raw, nil
 	}
@@ -69,7 +69,7 @@ func (e *Engine) compressed(m *certificate13, peer []certCompressionAlg) ([]byte
 
 // decompress opens a CompressedCertificate (RFC 8879, section 4).
 func (e *Engine) decompress(m *compressedCertificate, offered []certCompressionAlg) (*certificate13, error) {
-	z := e.cfg.compressor(m.alg)
+	z := e.cfg.decompressor(m.alg)
 	if z == nil || !contains(offered, m.alg) {
 		return nil, alert.Errorf(alert.IllegalParameter, "certificate compressed by %v, which was not offered", m.alg)
 	}

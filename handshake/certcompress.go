@@ -3,6 +3,7 @@ package handshake
 import (
 	"bytes"
 	"compress/zlib"
+	"errors"
 	"fmt"
 	"io"
 
@@ -10,11 +11,12 @@ import (
 )
 
 // CertificateCompressor is an algorithm that makes certificates smaller (RFC 8879).
-// Its functions may be called by any number of connections at once.
+// Its functions may be called by any number of connections at once. Without one of
+// them it is not used for that.
 type CertificateCompressor struct {
 	// ID is the algorithm's number: 2 for Brotli, 3 for Zstandard.
 	ID uint16
-	// Compress returns data in compressed form.
+	// Compress returns data in compressed form, which is never nothing.
 	Compress func(data []byte) ([]byte, error)
 	// Decompress is its reverse for data that a stranger has sent. The result
 	// must have just size bytes; for what would become longer it must return an
@@ -27,6 +29,9 @@ var zlibCompressor = CertificateCompressor{uint16(certCompressionZlib), compress
 
 func (z *CertificateCompressor) compress(body []byte) (*compressedCertificate, error) {
 	data, err := z.Compress(body)
+	if err == nil && len(data) == 0 {
+		err = errors.New("nothing is left of it")
+	}
 	if err != nil {
 		return nil, alert.Errorf(alert.InternalError, "compressing our certificate: %w", err)
 	}

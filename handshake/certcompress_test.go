@@ -3,6 +3,7 @@ package handshake
 import (
 	"bytes"
 	"compress/zlib"
+	"errors"
 	"testing"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -74,4 +75,48 @@ func TestDecompressUnknown(t *testing.T) {
 	e := &Engine{cfg: testConfig()}
 	_, err := e.decompress(zlibbed(t, []byte("certificate")), []certCompressionAlg{certCompressionZlib})
 	wantAlert(t, "no compressor", err, alert.IllegalParameter)
+}
+
+// TestCompressorsOneWay: a compressor without one of its functions does the other
+// only, and an algorithm that is there twice is offered once.
+func TestCompressorsOneWay(t *testing.T) {
+	fails := func([]byte) ([]byte, error) { return nil, errors.New("used") }
+	for name, tt := range map[string]struct {
+		client, server []CertificateCompressor
+		offered        int
+		compressed     bool
+	}{
+		"client compresses only":   {[]CertificateCompressor{{ID: 7, Compress: compressZlib}}, []CertificateCompressor{{7, compressZlib, decompressZlib}}, 0, false},
+		"server decompresses only": {[]CertificateCompressor{{7, compressZlib, decompressZlib}}, []CertificateCompressor{{ID: 7, Decompress: decompressZlib}}, 1, false},
+		"one way each":             {[]CertificateCompressor{{ID: 7, Decompress: decompressZlib}}, []CertificateCompressor{{ID: 7, Compress: compressZlib}}, 1, true},
+		"in two parts": {
+			[]CertificateCompressor{{ID: 7, Compress: fails}, {ID: 7, Decompress: decompressZlib}},
+			[]CertificateCompressor{{ID: 7, Decompress: decompressZlib}, {ID: 7, Compress: compressZlib}}, 1, true,
+		},
+		"twice":   {[]CertificateCompressor{{7, fails, decompressZlib}, {7, fails, nil}}, []CertificateCompressor{{7, compressZlib, nil}, {7, fails, nil}}, 1, true},
+		"nothing": {[]CertificateCompressor{{}}, []CertificateCompressor{{}}, 0, false},
+	} {
+		client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+		client.CertificateCompressors, server.CertificateCompressors = tt.client, tt.server
+		p := newPair(client, server)
+		if err := p.client.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.client.client.hello.compressCertificate; len(got) != tt.offered {
+			t.Errorf("%s: client offers %v", name, got)
+		}
+		if err := p.pump(false); err != nil || p.client.State().CertificateCompression != tt.compressed {
+			t.Errorf("%s: compressed %v, %v", name, p.client.State().CertificateCompression, err)
+		}
+	}
+}
+
+// TestCompressedToNothing: RFC 8879 has no room for a certificate of no bytes.
+func TestCompressedToNothing(t *testing.T) {
+	for name, out := range map[string][]byte{"nothing": {}, "nil": nil, "too much": make([]byte, 1<<24)} {
+		client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+		client.CertificateCompressors = []CertificateCompressor{{7, compressZlib, decompressZlib}}
+		server.CertificateCompressors = []CertificateCompressor{{ID: 7, Compress: func([]byte) ([]byte, error) { return out, nil }}}
+		t.Run(name, func(t *testing.T) { wantFatal(t, newPair(client, server).run(false), alert.InternalError) })
+	}
 }

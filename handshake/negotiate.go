@@ -97,20 +97,33 @@ func (c *Config) compressors() []CertificateCompressor {
 	return append(slices.Clip(c.CertificateCompressors), zlibCompressor)
 }
 
-// compressionAlgs lists how we let the peer compress certificates.
+// compressionAlgs lists how we let the peer compress certificates, each algorithm
+// once.
 func (c *Config) compressionAlgs() []certCompressionAlg {
 	var list []certCompressionAlg
 	for _, z := range c.compressors() {
-		list = append(list, certCompressionAlg(z.ID))
+		if alg := certCompressionAlg(z.ID); z.Decompress != nil && !contains(list, alg) {
+			list = append(list, alg)
+		}
 	}
 	return list
 }
 
-// compressor returns the first that may be used with a peer that takes these
+// compressor returns the first that compresses for a peer that takes these
 // algorithms, nil if there is none.
-func (c *Config) compressor(peer ...certCompressionAlg) *CertificateCompressor {
+func (c *Config) compressor(peer []certCompressionAlg) *CertificateCompressor {
 	for _, z := range c.compressors() {
-		if contains(peer, certCompressionAlg(z.ID)) {
+		if z.Compress != nil && contains(peer, certCompressionAlg(z.ID)) {
+			return &z
+		}
+	}
+	return nil
+}
+
+// decompressor returns the first that reverses alg, nil if there is none.
+func (c *Config) decompressor(alg certCompressionAlg) *CertificateCompressor {
+	for _, z := range c.compressors() {
+		if z.Decompress != nil && certCompressionAlg(z.ID) == alg {
 			return &z
 		}
 	}
