@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -64,10 +65,22 @@ func offerTypes(list []CertificateType) []CertificateType {
 	return list
 }
 
+// takesPeerOf reports whether what the peer has shown in a session, if anything, is
+// of a type that is accepted.
+func (c *Config) takesPeerOf(s *session.State) bool {
+	switch {
+	case s.PeerRawKey != nil:
+		return len(s.PeerChain) == 0 && contains(orX509(c.PeerCertificateTypes), RawPublicKey)
+	case len(s.PeerChain) > 0:
+		return contains(orX509(c.PeerCertificateTypes), X509)
+	}
+	return true
+}
+
 // serverType answers server_certificate_type with what s.cert is, also where a
 // session is resumed whose handshake has shown it.
 func (s *serverHandshake) serverType() (answer certificateTypes) {
-	if s.hello.serverCertificateTypes != nil && s.cert != nil {
+	if s.cert != nil && contains(s.hello.serverCertificateTypes, s.cert.Type) {
 		answer.server = &s.cert.Type
 	}
 	return answer
@@ -139,8 +152,15 @@ func (e *Engine) parseRawKey(spki []byte) error {
 	if err != nil {
 		return alert.Errorf(alert.DecodeError, "peer's raw public key: %w", err)
 	}
+	if err := e.takeKey(key); err != nil {
+		return err
+	}
+	// The parser passes over what follows the last element of a sequence.
+	if der, err := x509.MarshalPKIXPublicKey(key); err != nil || !bytes.Equal(der, spki) {
+		return alert.Errorf(alert.DecodeError, "peer's raw public key is not in DER, or something follows it")
+	}
 	e.neg.PeerRawKey = spki
-	return e.takeKey(key)
+	return nil
 }
 
 // takeKey notes the peer's key, if it is one that we can verify with.

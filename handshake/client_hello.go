@@ -175,7 +175,7 @@ func (c *clientHandshake) chooseSessionID(m *clientHello) error {
 func (c *clientHandshake) resumable(version uint16) *session.State {
 	s := c.cfg.Session
 	if s == nil || s.Version != version || !c.cfg.allows(version) ||
-		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || !c.stillHas(s) ||
+		s.ServerName != c.cfg.ServerName || s.Expired(c.cfg.Time()) || !c.stillHas(s) || !c.cfg.takesPeerOf(s) ||
 		len(s.Ticket) > maxTicketLen || len(s.SessionID) > 32 || !named(s) {
 		return nil
 	}

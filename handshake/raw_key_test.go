@@ -7,6 +7,7 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"slices"
 	"testing"
@@ -222,4 +223,61 @@ func testX25519(t *testing.T) crypto.PublicKey {
 		t.Fatal(err)
 	}
 	return key.PublicKey()
+}
+
+// TestRawKeyWithMore: encoding/asn1 passes over what follows the last element of a
+// sequence. A key is shown in one way only, or its length would have no bound.
+func TestRawKeyWithMore(t *testing.T) {
+	for kind := range testCerts() {
+		spki := rawKey(testCerts()[kind]).Chain[0]
+		var outer asn1.RawValue
+		if _, err := asn1.Unmarshal(spki, &outer); err != nil {
+			t.Fatal(err)
+		}
+		more, err := asn1.Marshal(make([]byte, 1<<16))
+		if err != nil {
+			t.Fatal(err)
+		}
+		long, err := asn1.Marshal(asn1.RawValue{Class: outer.Class, Tag: outer.Tag, IsCompound: true, Bytes: slices.Concat(outer.Bytes, more)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &Engine{cfg: clientTestConfig()}
+		if err := e.parseRawKey(spki); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		wantAlert(t, kind, e.parseRawKey(long), alert.DecodeError)
+	}
+}
+
+// TestSessionOfUnwantedType: a client that takes raw public keys only does not
+// offer a session that a certificate has begun, nor the reverse.
+func TestSessionOfUnwantedType(t *testing.T) {
+	withRawKey(t, func(t *testing.T, client, server *Config) {
+		server.Tickets = &fakeTickets{}
+		raw := mustRun(t, client, server).client.sessions[0]
+		client.PeerCertificateTypes = nil
+		server.GetCertificate = func(context.Context, *ClientHelloInfo) (*Certificate, error) { return testCerts()["p256"], nil }
+		x509 := mustRun(t, client, server).client.sessions[0]
+		client.Session = raw
+		if mustRun(t, client, server).client.State().PeerRawKey != nil {
+			t.Error("a session with a raw public key is resumed where none is accepted")
+		}
+		client.Session, client.PeerCertificateTypes = x509, onlyRaw
+		p := newPair(client, server)
+		wantFatal(t, p.run(false), alert.UnsupportedCertificate)
+	})
+}
+
+// TestResumedTypeIsOffered: also where a session is resumed, a server answers with
+// a type that its client has offered, or not at all.
+func TestResumedTypeIsOffered(t *testing.T) {
+	s := &serverHandshake{cert: rawKey(testCerts()["p256"])}
+	for _, offered := range [][]CertificateType{onlyRaw, rawFirst, {1}, {X509, 1}, nil} {
+		s.hello = &clientHello{serverCertificateTypes: offered}
+		answer := s.serverType().server
+		if contains(offered, RawPublicKey) != (answer != nil) {
+			t.Errorf("to %v a server with a raw public key answers %v", offered, answer)
+		}
+	}
 }

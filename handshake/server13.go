@@ -244,14 +244,10 @@ func (s *serverHandshake) suitable(p *offeredPSK) bool {
 // for any more. It returns the chains that verify the client's certificate now.
 func (s *serverHandshake) resumptionAllowed(state *session.State) ([][]*x509.Certificate, bool) {
 	hasCert := len(state.PeerChain) > 0 || state.PeerRawKey != nil
-	shown := X509
-	if state.PeerRawKey != nil {
-		shown = RawPublicKey
-	}
 	switch {
 	case s.cfg.ClientAuth == RequireClientCert && !hasCert && state.PSKIdentity == nil,
 		s.cfg.ClientAuth == NoClientCert && hasCert,
-		hasCert && !contains(orX509(s.cfg.PeerCertificateTypes), shown):
+		!s.cfg.takesPeerOf(state):
 		return nil, false
 	case hasCert && s.cfg.VerifyResumed != nil:
 		chains, err := s.cfg.VerifyResumed(state)
