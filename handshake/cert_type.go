@@ -182,7 +182,9 @@ func (e *Engine) restorePeer(s *session.State) error {
 	}
 	e.neg.PeerCertificates, e.neg.OCSPStaple, e.neg.SCTs = certs, s.OCSPStaple, s.SCTs
 	e.neg.SignatureScheme = SignatureScheme(s.SignatureScheme)
-	e.neg.ExternalPSK = s.PSKIdentity
+	if s.PSKIdentity != nil {
+		e.neg.ExternalPSK, e.post.pskFingerprint = s.PSKIdentity, s.LeafHash
+	}
 	switch {
 	case len(certs) > 0:
 		e.neg.PeerKey = certs[0].PublicKey

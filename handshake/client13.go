@@ -69,7 +69,7 @@ func (c *clientHandshake) choosePSK(m *serverHello) error {
 	p := &c.psks[i]
 	c.schedule.psk = p
 	if p.session == nil {
-		c.neg.ExternalPSK = p.name
+		c.neg.ExternalPSK, c.post.pskFingerprint = p.name, p.fingerprint
 		return nil
 	}
 	c.neg.Resumed = true

@@ -45,7 +45,9 @@ type offeredPSK struct {
 	identity []byte
 	session  *session.State        // of a resumption PSK
 	chains   [][]*x509.Certificate // of its client, verified again
-	name     []byte                // of an external one: the identity before importing
+	// Of an external one: the identity before importing, and what its sessions are
+	// bound to.
+	name, fingerprint []byte
 }
 
 func (c *clientHandshake) wipe() {
@@ -194,7 +196,7 @@ func (c *clientHandshake) stillHas(s *session.State) bool {
 	if s.PSKIdentity == nil {
 		return !c.cfg.PSKOnly
 	}
-	return slices.ContainsFunc(c.cfg.PSKs, func(p ExternalPSK) bool { return bytes.Equal(p.Identity, s.PSKIdentity) })
+	return slices.ContainsFunc(c.cfg.PSKs, func(p ExternalPSK) bool { return p.began(s) })
 }
 
 // named reports whether there is something to offer a session by.

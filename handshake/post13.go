@@ -38,7 +38,8 @@ type postHandshake struct {
 	writeN          uint64 // epochs of our direction
 	resumption      keyschedule.Secret
 	exporter        exporter
-	messages        int // handshake messages since the last application data
+	messages        int    // handshake messages since the last application data
+	pskFingerprint  []byte // of the external key in State.ExternalPSK
 	requestedUpdate bool
 	peerClosed      bool
 }
@@ -154,6 +155,7 @@ func (e *Engine) newSession() *session.State {
 		Group:                uint16(e.neg.Group),
 		OCSPStaple:           e.neg.OCSPStaple,
 		SCTs:                 e.neg.SCTs,
+		LeafHash:             e.post.pskFingerprint,
 	}
 	for _, c := range e.neg.PeerCertificates {
 		s.PeerChain = append(s.PeerChain, c.Raw)

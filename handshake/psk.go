@@ -2,10 +2,13 @@ package handshake
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/internal/wire"
 	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/session"
 )
 
 // hash returns the hash that the PSK is bound to.
@@ -34,11 +37,28 @@ func (p *ExternalPSK) forHashes(hashes []keyschedule.Hash) ([]offeredPSK, error)
 	return list, nil
 }
 
+// fingerprint is what a session that p began is bound to: another key may have its
+// identity later, or with another server.
+func (p *ExternalPSK) fingerprint() []byte {
+	mac := hmac.New(sha256.New, p.Secret)
+	mac.Write([]byte{byte(p.hash().Size())})
+	if p.Import {
+		mac.Write([]byte{1})
+		mac.Write(p.Context)
+	}
+	return mac.Sum(nil)
+}
+
+// began reports whether s is a session of p.
+func (p *ExternalPSK) began(s *session.State) bool {
+	return bytes.Equal(s.PSKIdentity, p.Identity) && hmac.Equal(s.LeafHash, p.fingerprint())
+}
+
 func (p *ExternalPSK) forHash(h keyschedule.Hash) (offeredPSK, error) {
 	if len(p.Identity) == 0 || len(p.Secret) == 0 {
 		return offeredPSK{}, alert.Errorf(alert.InternalError, "external PSK without identity or secret")
 	}
-	o := offeredPSK{kind: keyschedule.ExternalPSK, hash: h, identity: p.Identity, name: p.Identity}
+	o := offeredPSK{kind: keyschedule.ExternalPSK, hash: h, identity: p.Identity, name: p.Identity, fingerprint: p.fingerprint()}
 	if !p.Import {
 		if len(p.Secret) > keyschedule.MaxSecretLen {
 			return o, alert.Errorf(alert.InternalError, "external PSK of %d bytes is too long to be used without importing", len(p.Secret))

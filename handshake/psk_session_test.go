@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
+	"github.com/go-handoff/tls/session"
 )
 
 // TestPSKSessions resumes what an external pre-shared key has begun, for as long
@@ -47,6 +48,54 @@ func TestPSKSessions(t *testing.T) {
 				t.Errorf("server without the key: resumed %v, by %q", state.Resumed, state.ExternalPSK)
 			}
 		})
+	}
+}
+
+// TestPSKSessionsOfAnotherKey: a key that took the place of another one under its
+// identity, or has the same identity with another server, resumes nothing.
+func TestPSKSessionsOfAnotherKey(t *testing.T) {
+	key := ExternalPSK{Identity: []byte("id"), Secret: []byte("0123456789abcdef0123456789abcdef")}
+	for name, change := range map[string]func(*ExternalPSK){
+		"secret":   func(p *ExternalPSK) { p.Secret = []byte("0123456789abcdef0123456789abcdeX") },
+		"imported": func(p *ExternalPSK) { p.Import = true },
+		"hash":     func(p *ExternalPSK) { p.Hash = keyschedule.SHA384 },
+	} {
+		client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+		client.PSKs, server.Tickets, server.ClientAuth = []ExternalPSK{key}, &fakeTickets{}, RequireClientCert
+		known := key
+		server.GetPSK = func(_ context.Context, id []byte) (*ExternalPSK, error) {
+			if string(id) != "id" {
+				return nil, nil
+			}
+			return &known, nil
+		}
+		first := mustRun(t, client, server).client.sessions[0]
+		client.Session = first
+		again := mustRun(t, client, server)
+		if !again.server.State().Resumed {
+			t.Fatalf("%s: not resumed with the key", name)
+		}
+		change(&known)
+		for _, s := range [...]*session.State{first, again.client.sessions[0]} {
+			client.Session = s
+			// The client that has the old key only is unknown, or wrong.
+			client.PSKs = []ExternalPSK{key}
+			p := newPair(client, server)
+			if err := p.run(false); err == nil && p.server.State().ExternalPSK != nil {
+				t.Errorf("%s: a client is known by the key that there was", name)
+			}
+			client.PSKs = []ExternalPSK{known}
+			q := newPair(client, server)
+			if err := q.client.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if offered := q.client.client.psks; len(offered) == 0 || offered[0].session != nil {
+				t.Errorf("%s: a client with another key offers the session", name)
+			}
+			if err := q.pump(false); err != nil || q.server.State().Resumed || string(q.server.State().ExternalPSK) != "id" {
+				t.Errorf("%s: with the new key: %v", name, err)
+			}
+		}
 	}
 }
 

@@ -173,7 +173,7 @@ func (s *serverHandshake) selectPSK(raw message) error {
 		}
 		s.schedule.psk, s.schedule.pskIndex = p, i
 		if p.session == nil {
-			s.neg.ExternalPSK = p.name
+			s.neg.ExternalPSK, s.post.pskFingerprint = p.name, p.fingerprint
 			return nil
 		}
 		return s.resume(p)
@@ -229,7 +229,7 @@ func (s *serverHandshake) stillKnows(state *session.State) (bool, error) {
 		return false, nil
 	}
 	p, err := s.lookupPSK(state.PSKIdentity)
-	return p != nil, err
+	return p != nil && p.began(state), err
 }
 
 // suitable reports whether a suite with the key's hash can be negotiated.
@@ -347,7 +347,7 @@ func (s *serverHandshake) forgetPeer() {
 	s.neg.Resumed, s.neg.ExternalPSK, s.neg.TicketAgeSkew = false, nil, 0
 	s.neg.PeerKey, s.neg.PeerRawKey = nil, nil
 	s.neg.PeerCertificates, s.neg.VerifiedChains, s.neg.OCSPStaple, s.neg.SCTs = nil, nil, nil, nil
-	s.neg.SignatureScheme = 0
+	s.neg.SignatureScheme, s.post.pskFingerprint = 0, nil
 }
 
 // compatCCS sends the ChangeCipherSpec of middlebox compatibility after our

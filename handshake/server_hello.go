@@ -146,7 +146,7 @@ func (s *serverHandshake) belongs(state *session.State) bool {
 	if state.ServerName != s.neg.ServerName || state.ALPN != s.neg.ALPN {
 		return false
 	}
-	if state.LeafHash == nil {
+	if state.LeafHash == nil || state.PSKIdentity != nil {
 		return true // there was none: a pre-shared key authenticated us
 	}
 	return s.selectCertificate() == nil && bytes.Equal(state.LeafHash, leafHash(s.cert))

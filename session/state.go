@@ -42,7 +42,8 @@ type State struct {
 	ServerName string
 	ALPN       string
 	// LeafHash is the SHA-256 of the certificate that a server showed, nil if it
-	// showed none. The session is good only while it would show the same one.
+	// showed none. The session is good only while it would show the same one. Where
+	// PSKIdentity is set, it is a hash of that key, on clients too.
 	LeafHash []byte
 	// SignatureScheme and Group are those of the full handshake.
 	SignatureScheme uint16
