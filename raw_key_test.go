@@ -94,6 +94,24 @@ func TestRawPublicKeyOrCertificate(t *testing.T) {
 	}
 }
 
+// TestResumptionKeepsTypes: a client that takes raw public keys alone does not
+// resume a session whose server showed a certificate, and does not know the
+// extension.
+func TestResumptionKeepsTypes(t *testing.T) {
+	for name, version := range map[string]uint16{"1.2": VersionTLS12, "1.3": VersionTLS13} {
+		client, server := clientConfig(), stdServerConfig("P256")
+		client.MaxVersion, client.ClientSessionCache = version, NewLRUClientSessionCache(1)
+		c, s := connect(t, sockets, client, server)
+		echo(t, c, s)
+		client.PeerCertificateTypes = []CertificateType{CertificateTypeRawPublicKey}
+		client.VerifyPeerPublicKey = func(crypto.PublicKey) error { return nil }
+		c, s = pair(t, sockets, client, server)
+		if cerr, _ := handshakes(c, s); cerr == nil {
+			t.Errorf("%s: a certificate is taken, resumed %v", name, c.ConnectionState().DidResume)
+		}
+	}
+}
+
 // TestRawPublicKeyRequest: GetClientCertificate sees what it is asked for.
 func TestRawPublicKeyRequest(t *testing.T) {
 	client, server := rawKeyConfigs(t)
