@@ -56,6 +56,12 @@ func TestBoGo(t *testing.T) {
 	results, flags := run(t, runner, "1", config.text)
 	table := tabulate(all, results, flags, config)
 	t.Logf("%s", table.totals())
+	if n := table.disabled[""]; n > 0 {
+		t.Errorf("%d cases were not run, and no pattern of config.json says why", n)
+	}
+	for _, pattern := range config.unused(all) {
+		t.Errorf("%q disables nothing", pattern)
+	}
 	for name, result := range results {
 		if result != "PASS" && result != "SKIP" {
 			t.Errorf("%s: %s", name, result)
@@ -88,8 +94,8 @@ func run(t *testing.T, runner, mode, config string) (results map[string]string, 
 	cmd := exec.CommandContext(t.Context(), runner, "-shim-path", self, "-shim-config", configFile, "-allow-unimplemented", "-json-output", output, "-num-workers", "4")
 	cmd.Dir = filepath.Dir(runner)
 	cmd.Env = append(os.Environ(), asShim+"="+mode, flagsFile+"="+missing)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
+	out, runErr := cmd.CombinedOutput()
+	if runErr != nil {
 		t.Logf("%s", failures(out))
 	}
 	text, err := os.ReadFile(output)
@@ -104,9 +110,13 @@ func run(t *testing.T, runner, mode, config string) (results map[string]string, 
 	if err := json.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
-	results = make(map[string]string)
+	results, failed := make(map[string]string), false
 	for name, v := range file.Tests {
 		results[name] = v.Actual
+		failed = failed || v.Actual != "PASS" && v.Actual != "SKIP"
+	}
+	if runErr != nil && !failed {
+		t.Errorf("the runner fails, and no case does: %v", runErr)
 	}
 	lines, _ := os.ReadFile(missing) // there is none if no flag was missing
 	return results, strings.FieldsFunc(string(lines), func(r rune) bool { return r == '\n' })
@@ -161,6 +171,11 @@ func TestConfig(t *testing.T) {
 		}
 		if reason == "" {
 			t.Errorf("-%s has no reason", flag)
+		}
+	}
+	for flag, f := range ignored {
+		if flagKinds[flag] != 0 || reasons[flag] != "" || f.why == "" {
+			t.Errorf("-%s is ignored, and implemented or not, or without a reason", flag)
 		}
 	}
 	for name, ours := range config.ErrorMap {
@@ -250,6 +265,17 @@ func (c *configFile) reason(name string) (found string) {
 		}
 	}
 	return found
+}
+
+// unused returns the patterns that fit none of the cases.
+func (c *configFile) unused(cases map[string]string) (patterns []string) {
+	for _, pattern := range slices.Sorted(maps.Keys(c.DisabledTests)) {
+		fits := func(name string) bool { ok, _ := path.Match(pattern, name); return ok }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(cases)), fits) {
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns
 }
 
 func (tab *table) totals() string {

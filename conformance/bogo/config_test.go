@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -174,16 +173,6 @@ func (o *options) versions(c *tls.Config) error {
 
 // verification says what is asked of the peer.
 func (o *options) verification(c *tls.Config, s *seen) error {
-	roots := x509.NewCertPool()
-	if file := o.strings["trust-cert"]; file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		if !roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("no certificate in %s", file)
-		}
-	}
 	switch {
 	case o.bools["verify-peer"]:
 		c.ClientAuth = tls.RequestClientCert

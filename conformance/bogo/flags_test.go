@@ -57,31 +57,31 @@ const (
 var flagKinds = map[string]kind{
 	"server": isBool, "ipv6": isBool, "async": isBool, "implicit-handshake": isBool,
 	"shim-writes-first": isBool, "check-close-notify": isBool, "shim-shuts-down": isBool,
-	"use-early-callback": isBool, "no-op-extra-handshake": isBool, "handshake-twice": isBool,
-	"no-tls1": isBool, "no-tls11": isBool, "no-tls12": isBool, "no-tls13": isBool,
+	"no-op-extra-handshake": isBool, "handshake-twice": isBool,
+	"no-tls12": isBool, "no-tls13": isBool,
 	"verify-peer": isBool, "verify-fail": isBool, "require-any-client-certificate": isBool,
-	"use-custom-verify-callback": isBool, "use-old-client-cert-callback": isBool,
-	"expect-verify-result": isBool, "reverify-on-resume": isBool, "fail-cert-callback": isBool,
-	"expect-no-peer-cert": isBool, "enable-ocsp-stapling": isBool, "enable-signed-cert-timestamps": isBool,
+	"use-custom-verify-callback": isBool,
+	"reverify-on-resume":         isBool, "fail-cert-callback": isBool,
+	"expect-no-peer-cert": isBool,
 	"expect-session-miss": isBool, "expect-no-session": isBool, "expect-no-session-id": isBool, "expect-session-id": isBool,
 	"expect-extended-master-secret": isBool, "expect-ticket-renewal": isBool, "no-ticket": isBool,
 	"expect-ticket-supports-early-data": isBool, "enable-early-data": isBool,
 	"expect-accept-early-data": isBool, "expect-reject-early-data": isBool,
 	"expect-hrr": isBool, "expect-no-hrr": isBool, "key-update": isBool,
-	"use-export-context": isBool, "decline-alpn": isBool, "reject-alpn": isBool, "tls-unique": isBool,
-	"fail-early-callback": isBool, "server-preference": isBool, "expect-no-offer-early-data": isBool,
-	"expect-secure-renegotiation": isBool, "renegotiate-ignore": isBool, "renegotiate-freely": isBool, "fips-202205": isBool, "wpa-202304": isBool, "cnsa1-202603": isBool, "renegotiate-once": isBool,
-	"use-ocsp-callback": isBool, "set-ocsp-in-callback": isBool, "decline-ocsp-callback": isBool, "fail-ocsp-callback": isBool,
-	"install-ddos-callback": isBool, "fail-ddos-callback": isBool, "send-alert": isBool, "no-key-shares": isBool, "install-cert-compression-algs": isBool, "export-traffic-secrets": isBool,
+	"use-export-context": isBool, "reject-alpn": isBool, "tls-unique": isBool,
+	"fail-early-callback": isBool, "expect-no-offer-early-data": isBool,
+	"fips-202205": isBool, "wpa-202304": isBool, "cnsa1-202603": isBool,
+	"decline-ocsp-callback": isBool, "fail-ocsp-callback": isBool,
+	"fail-ddos-callback": isBool, "send-alert": isBool, "no-key-shares": isBool, "install-cert-compression-algs": isBool, "export-traffic-secrets": isBool,
 
-	"trust-cert": isString, "host-name": isString, "advertise-alpn": isString, "expect-alpn": isString,
+	"host-name": isString, "advertise-alpn": isString, "expect-alpn": isString,
 	"select-alpn": isString, "expect-server-name": isString, "expect-advertised-alpn": isString,
 	"export-label": isString, "export-context": isString, "shim-initial-write": isString,
-	"expect-peer-cert-file": isString, "expect-msg-callback": isString, "expect-early-data-reason": isString,
+	"expect-peer-cert-file": isString, "expect-msg-callback": isString,
 	"use-client-ca-list": isString, "expect-client-ca-list": isString, "cipher": isString,
 
 	"port": isInt, "shim-id": isInt, "resume-count": isInt, "max-version": isInt, "min-version": isInt,
-	"expect-version": isInt, "expect-cipher": isInt, "expect-cipher-aes": isInt, "expect-cipher-no-aes": isInt,
+	"expect-version": isInt, "expect-cipher": isInt, "expect-cipher-aes": isInt,
 	"expect-curve-id": isInt, "expect-peer-signature-algorithm": isInt, "export-keying-material": isInt,
 	"repeat-shim-initial-write": isInt, "read-size": isInt, "expect-selected-credential": isInt,
 	"expect-total-renegotiations": isInt, "resumption-delay": isInt, "expect-peer-certificate-type": isInt, "install-one-cert-compression-alg": isInt, "expect-ticket-age-skew": isInt,
@@ -176,6 +176,9 @@ func (p *parsed) take(name string, args []string) ([]string, error) {
 func valued(name string) (hasValue, known bool) {
 	if k, ok := flagKinds[name]; ok {
 		return k != isBool, true
+	}
+	if f, ok := ignored[name]; ok {
+		return f.kind != isBool, true
 	}
 	if credentialFlags[name] != nil {
 		return true, true

@@ -62,6 +62,33 @@ var reasons = map[string]string{
 	"cipher":                               "OpenSSL's language of cipher lists, where it is more than names",
 }
 
+// ignored are flags that change nothing here, and why a case is run all the same.
+// What such a flag expects is not compared.
+var ignored = map[string]struct {
+	kind kind
+	why  string
+}{
+	"no-tls1":                       {isBool, "there is no TLS 1.0"},
+	"no-tls11":                      {isBool, "there is no TLS 1.1"},
+	"decline-alpn":                  {isBool, "a server without NextProtos declines"},
+	"server-preference":             {isBool, "the server's preference is what decides, always"},
+	"enable-ocsp-stapling":          {isBool, "staples are always asked for"},
+	"enable-signed-cert-timestamps": {isBool, "SCTs are always asked for"},
+	"use-early-callback":            {isBool, "GetConfigForClient is always set"},
+	"install-ddos-callback":         {isBool, "GetConfigForClient is that callback, too"},
+	"use-old-client-cert-callback":  {isBool, "there is one such callback, GetClientCertificate"},
+	"use-ocsp-callback":             {isBool, "what the callback does say decline-ocsp-callback and fail-ocsp-callback"},
+	"set-ocsp-in-callback":          {isBool, "GetCertificate returns the staple with the certificate"},
+	"trust-cert":                    {isString, "the callback that stands in for verification accepts all, but with -verify-fail"},
+	"expect-verify-result":          {isBool, "a handshake that ends well is the result: errors of verification are not kept"},
+	"expect-secure-renegotiation":   {isBool, "the extension is sent and checked, and nothing tells of it, as there is no renegotiation"},
+	"renegotiate-ignore":            {isBool, "renegotiation is refused: cases in which it must happen are not run"},
+	"renegotiate-freely":            {isBool, "renegotiation is refused: cases in which it must happen are not run"},
+	"renegotiate-once":              {isBool, "renegotiation is refused: cases in which it must happen are not run"},
+	"expect-early-data-reason":      {isString, "BoringSSL's names of reasons; whether early data is accepted is compared"},
+	"expect-cipher-no-aes":          {isInt, "for machines without instructions for AES"},
+}
+
 // reasonFor returns the reason for a flag that is not implemented, "" if there is
 // none.
 func reasonFor(flag string) string {
