@@ -301,6 +301,10 @@ func (tab *table) markdown(commit string) string {
 	writeReasons(&b, tab.flags)
 	b.WriteString("\n## Disabled: we do otherwise\n\n| reason | cases |\n|---|---:|\n")
 	writeReasons(&b, tab.disabled)
+	b.WriteString("\n## Ignored: flags that change nothing here, with which cases are run all the same\n\n| flag | why |\n|---|---|\n")
+	for _, flag := range slices.Sorted(maps.Keys(ignored)) {
+		fmt.Fprintf(&b, "| %s | %s |\n", flag, ignored[flag].why)
+	}
 	return b.String()
 }
 
