@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -287,14 +288,17 @@ func (c *Conn) Close() error {
 
 // Abort ends the connection with a fatal alert that says why, in place of
 // close_notify (RFC 9846, section 6.2), and closes it. What is being written is cut
-// off. It returns an error if the handshake is not complete: then the error of a
-// callback says what the alert is.
+// off. It does nothing but return an error if the handshake is not complete, where
+// the error of a callback says what the alert is, and after ExportKeys or Detach.
 func (c *Conn) Abort(a AlertError) error {
 	if !c.complete.Load() {
 		return errNotComplete
 	}
+	if err := c.gone(); err != nil {
+		return err
+	}
 	c.sendAlert(alert.Description(a), net.ErrClosed)
-	return c.Close()
+	return cmp.Or[error](c.Close(), c.gone()) // it may have left meanwhile
 }
 
 // markClosed notes that Close was called: whether somebody writes, and whether

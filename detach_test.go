@@ -514,6 +514,7 @@ func TestDetached(t *testing.T) {
 		"WriteTo":              func() error { _, err := c.WriteTo(io.Discard); return err },
 		"KeyUpdate":            func() error { return c.KeyUpdate(t.Context()) },
 		"CloseWrite":           c.CloseWrite,
+		"Abort":                func() error { return c.Abort(80) },
 		"ExportKeyingMaterial": func() error { _, err := c.ExportKeyingMaterial("label", nil, 10); return err },
 		"ExportKeys":           func() error { _, err := c.ExportKeys(); return err },
 		"SyscallConn":          func() error { _, err := c.SyscallConn(); return err },
