@@ -71,7 +71,7 @@ func (h *handover) adopt(conn net.Conn, id blobID, key *HandoverKey, config *Con
 
 // conn makes the connection of h.
 func (h *handover) conn(conn net.Conn, config *Config) (*Conn, error) {
-	hc := &handshake.Config{Rand: config.rand(), Time: config.time, Trace: config.Trace}
+	hc := &handshake.Config{Rand: config.rand(), Time: config.time}
 	engine, err := handshake.Restore(hc, h.engine)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHandoverVersion, err)
@@ -82,6 +82,7 @@ func (h *handover) conn(conn net.Conn, config *Config) (*Conn, error) {
 	}
 	c := newConn(conn, config, r)
 	c.engine = engine
+	hc.Trace = c.trace
 	hc.AcceptSessions = r == roleClient && (&binding{conn: c, cfg: config}).resumes()
 	c.owesUpdate.Store(h.owesUpdate)
 	read, write := engine.TrafficSecrets()

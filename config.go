@@ -208,7 +208,8 @@ type Config struct {
 	// library.
 	CompressCertificates bool
 	// Trace sees handshake messages, alerts and ChangeCipherSpecs, for debugging;
-	// nil for none. Concurrent connections call it, and the two directions of one.
+	// nil for none. Concurrent connections call it, and the two directions of one. That
+	// of a Config from GetConfigForClient has no effect.
 	Trace *Trace
 	// RecordPadding says how much padding to add to a TLS 1.3 record with so
 	// many bytes of content (RFC 9846, section 5.4); nil means none. It is

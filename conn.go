@@ -33,7 +33,7 @@ type Conn struct {
 
 	conn  net.Conn
 	role  role
-	trace *Trace // of the first Config, nil for none
+	trace *Trace // of the first Config, its calls in turn; nil for none
 	sock  socket // what the kernel's side needs, once a direction moves there
 	// exact is for connections whose reading side a kernel could take over: then
 	// no more is read than is needed, while handshaking.
@@ -97,7 +97,7 @@ const (
 func newConn(conn net.Conn, config *Config, r role) *Conn {
 	c := &Conn{conn: conn, config: config, role: r}
 	if config != nil {
-		c.trace = config.Trace
+		c.trace = inTurn(config.Trace)
 	}
 	c.exact = canMove(conn)
 	_, unix := conn.(*net.UnixConn)
@@ -105,6 +105,20 @@ func newConn(conn net.Conn, config *Config, r role) *Conn {
 	c.in.init(c.exact)
 	c.out.init(r)
 	return c
+}
+
+// inTurn returns t so that Sent is called for one message at a time: several
+// goroutines may cause them. What is received is looked at in turn anyway.
+func inTurn(t *Trace) *Trace {
+	if t == nil || t.Sent == nil {
+		return t
+	}
+	var mutex sync.Mutex
+	return &Trace{Received: t.Received, Sent: func(m TracedMessage) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		t.Sent(m)
+	}}
 }
 
 // LocalAddr returns the local network address.

@@ -63,7 +63,7 @@ func (b *binding) common() *handshake.Config {
 
 		CertificateCompressors: cfg.CertificateCompressors,
 		MiddleboxCompat:        true,
-		Trace:                  cfg.Trace,
+		Trace:                  b.conn.trace,
 		KeyLog:                 cfg.keyLog(),
 	}
 }

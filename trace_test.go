@@ -1,10 +1,13 @@
 package tls
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // traced returns a Trace and what it has seen so far, a line for each message.
@@ -71,5 +74,57 @@ func TestTrace(t *testing.T) {
 				t.Errorf("%s, side %d:\ngot  %q\nwant %q", VersionName(version), i, saw, want[i])
 			}
 		}
+	}
+}
+
+// TestTraceOfTheFirstConfig: a connection is traced from one end to the other,
+// whatever GetConfigForClient returns.
+func TestTraceOfTheFirstConfig(t *testing.T) {
+	for _, version := range []uint16{VersionTLS12, VersionTLS13} {
+		other, otherSaw := traced()
+		next := serverConfig("P256")
+		next.Trace = other
+		server := serverConfig("P256")
+		var saw func() []string
+		server.Trace, saw = traced()
+		server.GetConfigForClient = func(*ClientHelloInfo) (*Config, error) { return next, nil }
+		client := clientConfig()
+		client.MaxVersion = version
+		c, s := connect(t, sockets, client, server)
+		echo(t, c, s)
+		if got := saw(); !slices.Contains(got, "sent hs 2") || !slices.Contains(got, "got hs 20") {
+			t.Errorf("%s: the trace is %q", VersionName(version), got)
+		}
+		if got := otherSaw(); len(got) > 0 {
+			t.Errorf("%s: the other trace is %q", VersionName(version), got)
+		}
+	}
+}
+
+// TestTraceInTurn: what is sent is shown one after the other, also where several
+// goroutines cause it.
+func TestTraceInTurn(t *testing.T) {
+	client := clientConfig()
+	var once sync.Once
+	var within, most atomic.Int32
+	aborted := make(chan error, 1)
+	var c tlsConn
+	client.Trace = &Trace{Sent: func(m TracedMessage) {
+		for n := within.Add(1); n > most.Load(); {
+			most.Store(n)
+		}
+		if m.Type == 22 && m.Data[0] == 24 {
+			once.Do(func() { go func() { aborted <- c.(*Conn).Abort(80) }() })
+			time.Sleep(50 * time.Millisecond)
+		}
+		within.Add(-1)
+	}}
+	c, _ = connect(t, sockets, client, serverConfig("P256"))
+	_ = c.(*Conn).KeyUpdate(context.Background()) // Abort may have come first
+	if err := <-aborted; err != nil {
+		t.Error(err)
+	}
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d calls at once", n)
 	}
 }
