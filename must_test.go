@@ -53,3 +53,37 @@ func TestNothingAfterCloseNotify(t *testing.T) {
 		}
 	})
 }
+
+// TestRecordVersions: no record but that of the first ClientHello has a version
+// other than 0x0303 (RFC 9846, section 5.1).
+func TestRecordVersions(t *testing.T) {
+	a, b := sockets(t)
+	defer a.Close()
+	defer b.Close()
+	client := clientConfig()
+	client.KeyShares = []CurveID{} // so that there is a second ClientHello
+	cw, sw := &flight{Conn: a}, &flight{Conn: b}
+	c, s := Client(cw, client), Server(sw, serverConfig("P256"))
+	if cerr, serr := handshakes(c, s); cerr != nil || serr != nil || !c.ConnectionState().HelloRetryRequest {
+		t.Fatalf("client %v, server %v, HelloRetryRequest %v", cerr, serr, c.ConnectionState().HelloRetryRequest)
+	}
+	for sent, first := range map[*flight]uint16{cw: helloVersion, sw: 0x0303} {
+		hellos, want := 0, first
+		for b := sent.b; len(b) > 0; want = 0x0303 {
+			h, err := record.ParseHeader(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.Version != want {
+				t.Errorf("a record of type %d has version %#x, want %#x", h.Type, h.Version, want)
+			}
+			if h.Type == record.Handshake {
+				hellos++
+			}
+			b = b[record.HeaderLen+h.Length:]
+		}
+		if hellos != 2 {
+			t.Errorf("%d hellos, want 2", hellos)
+		}
+	}
+}
