@@ -373,15 +373,28 @@ func (c *Config) check(r role) error {
 		}
 	}
 	if r == roleClient {
-		return cmp.Or(c.checkClient(), c.checkRawKeys(!c.InsecureSkipVerify))
+		return cmp.Or(c.checkClient(), c.checkRawKeys(!c.InsecureSkipVerify), checkTypes("CertificateTypes", c.CertificateTypes))
 	}
 	return cmp.Or(c.checkServer(), c.checkRawKeys(c.ClientAuth >= VerifyClientCertIfGiven))
 }
 
-// checkRawKeys refuses raw public keys that nobody could verify.
+// checkRawKeys refuses raw public keys that nobody could verify, and what is
+// neither that nor a certificate.
 func (c *Config) checkRawKeys(verifies bool) error {
+	if err := checkTypes("PeerCertificateTypes", c.PeerCertificateTypes); err != nil {
+		return err
+	}
 	if verifies && c.VerifyPeerPublicKey == nil && slices.Contains(c.PeerCertificateTypes, CertificateTypeRawPublicKey) {
 		return &ConfigError{"VerifyPeerPublicKey", "raw public keys are accepted, and nothing verifies them"}
+	}
+	return nil
+}
+
+func checkTypes(field string, list []CertificateType) error {
+	for i, t := range list {
+		if t != CertificateTypeX509 && t != CertificateTypeRawPublicKey || slices.Contains(list[:i], t) {
+			return &ConfigError{field, fmt.Sprintf("%v is unknown, or there twice", t)}
+		}
 	}
 	return nil
 }

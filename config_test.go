@@ -785,3 +785,24 @@ func TestKeyUsage(t *testing.T) {
 		}
 	})
 }
+
+// TestCertificateTypesUnknown: a type that nothing here can read is not offered,
+// and none is offered twice.
+func TestCertificateTypesUnknown(t *testing.T) {
+	var ce *ConfigError
+	for _, list := range [][]CertificateType{{1}, {77}, {CertificateTypeX509, 77}, {CertificateTypeX509, CertificateTypeX509}} {
+		own, peers := clientConfig(), clientConfig()
+		own.CertificateTypes, peers.PeerCertificateTypes = list, list
+		if err := own.check(roleClient); !errors.As(err, &ce) || ce.Field != "CertificateTypes" {
+			t.Errorf("CertificateTypes %v: %v", list, err)
+		}
+		if err := own.check(roleServer); err != nil {
+			t.Errorf("a server's CertificateTypes: %v", err)
+		}
+		for _, r := range [...]role{roleClient, roleServer} {
+			if err := peers.check(r); !errors.As(err, &ce) || ce.Field != "PeerCertificateTypes" {
+				t.Errorf("PeerCertificateTypes %v: %v", list, err)
+			}
+		}
+	}
+}
