@@ -127,6 +127,30 @@ func TestRawPublicKeyRequest(t *testing.T) {
 	connect(t, sockets, client, server)
 }
 
+// TestRawPublicKeyUnwanted: a server that does not know raw public keys asks for a
+// certificate. A client that has none goes on without (RFC 9846, section 4.5.1), and
+// who needs one refuses it.
+func TestRawPublicKeyUnwanted(t *testing.T) {
+	raw, err := NewRawPublicKey(testKeys()["P256"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		client, server := clientConfig(), stdServerConfig("P256")
+		client.Certificates, client.MaxVersion, server.ClientAuth = []Certificate{raw}, v, RequestClientCert
+		c, s := connect(t, sockets, client, server)
+		echo(t, c, s)
+		if n := len(s.ConnectionState().PeerCertificates); n > 0 {
+			t.Errorf("the server has %d certificates", n)
+		}
+		server.ClientAuth = RequireAnyClientCert
+		c, s = pair(t, sockets, client, server)
+		if _, serr := handshakes(c, s); serr == nil {
+			t.Error("a server that requires a certificate goes on without")
+		}
+	})
+}
+
 // TestRawPublicKeyNeedsVerifier: nothing is accepted that nobody can judge.
 func TestRawPublicKeyNeedsVerifier(t *testing.T) {
 	client, server := rawKeyConfigs(t)

@@ -138,14 +138,6 @@ func (c *clientHandshake) checkServerType() error {
 	return nil
 }
 
-// checkClientType is the same for what is asked of a client.
-func (c *clientHandshake) checkClientType() error {
-	if !contains(orX509(c.cfg.CertificateTypes), c.ownType) {
-		return alert.Errorf(alert.UnsupportedCertificate, "server asks for %v", c.ownType)
-	}
-	return nil
-}
-
 // parseRawKey takes a peer's SubjectPublicKeyInfo.
 func (e *Engine) parseRawKey(spki []byte) error {
 	key, err := x509.ParsePKIXPublicKey(spki)

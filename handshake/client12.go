@@ -167,7 +167,7 @@ func keyExchangeSigned(clientRandom, serverRandom [32]byte, params []byte) []byt
 func (c *clientHandshake) onCertificateRequest12(m *certificateRequest12, raw message) (waitState, error) {
 	c.certRequest12 = m
 	c.transcript.Add(raw.raw)
-	return client12WaitSHD, c.checkClientType()
+	return client12WaitSHD, nil
 }
 
 // onServerHelloDone sends our flight.

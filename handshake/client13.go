@@ -161,7 +161,7 @@ func (c *clientHandshake) onCertificateRequest13(m *certificateRequest13, raw me
 	}
 	c.transcript.Add(raw.raw)
 	c.certRequest = m
-	return clientWaitCert, c.checkClientType()
+	return clientWaitCert, nil
 }
 
 func (c *clientHandshake) onCertificate13(m *certificate13, raw message) (waitState, error) {
@@ -260,9 +260,11 @@ func (c *clientHandshake) sendClientCertificate13() error {
 }
 
 // clientCertificate asks the caller for a certificate and makes sure that it
-// can sign; an empty one means none.
+// can sign; an empty one means none. That is also what a server gets that asks for
+// a type that we did not offer, as one does that does not know the extension (RFC
+// 9846, section 4.5.1).
 func (c *clientHandshake) clientCertificate(info *CertificateRequestInfo) (*Certificate, error) {
-	if c.cfg.GetClientCertificate == nil {
+	if c.cfg.GetClientCertificate == nil || !contains(orX509(c.cfg.CertificateTypes), c.ownType) {
 		return &Certificate{}, nil
 	}
 	cert, err := c.cfg.GetClientCertificate(c.ctx, info)

@@ -177,8 +177,6 @@ func TestCertificateTypesHostile(t *testing.T) {
 	c := &clientHandshake{Engine: &Engine{cfg: clientTestConfig()}, hello: &clientHello{serverCertificateTypes: onlyRaw}}
 	wantAlert(t, "not offered", c.noteCertificateTypes(certificateTypes{server: new(X509)}), alert.IllegalParameter)
 	wantAlert(t, "not offered for the client", c.noteCertificateTypes(certificateTypes{client: new(RawPublicKey)}), alert.IllegalParameter)
-	c.ownType = RawPublicKey
-	wantAlert(t, "asked for", c.checkClientType(), alert.UnsupportedCertificate)
 }
 
 // TestRawKeyForms are Certificate messages that hold no key, or more than one.
