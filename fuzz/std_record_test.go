@@ -217,6 +217,9 @@ func FuzzStdRecords(f *testing.F) {
 		if !ours.accepted() && len(ours.refused) == 0 && !errors.As(ours.err, new(*net.OpError)) {
 			t.Fatalf("refused without an alert: %v", ours.err)
 		}
+		if !bytes.HasPrefix(ours.data, std.data) && !bytes.HasPrefix(std.data, ours.data) {
+			t.Fatal("one of the two reads other bytes")
+		}
 		if bytes.Equal(ours.data, std.data) && (std.clean || !ours.clean) && ours.accepted() == std.accepted() {
 			return
 		}
