@@ -93,7 +93,8 @@ type Config struct {
 	CipherSuites []uint16
 	// PreferServerCipherSuites has no effect.
 	//
-	// Deprecated: servers choose by what their hardware is good at.
+	// Deprecated: servers choose by what their hardware is good at, and ChaCha20 for
+	// clients that list it first, which have no hardware for AES.
 	PreferServerCipherSuites bool
 
 	// SessionTicketsDisabled turns resumption off.
@@ -192,6 +193,7 @@ type Config struct {
 	// CertificateTypes are what a client can show if its server asks for a
 	// certificate, in order of preference (RFC 7250). Nil means those of
 	// Certificates, and X.509 only with GetClientCertificate; see [NewRawPublicKey].
+	// A server that asks for another type, X.509 if it does not know others, gets none.
 	CertificateTypes []CertificateType
 	// PeerCertificateTypes are what is accepted from peers, in order of
 	// preference; nil means X.509 only. With raw public keys in it
