@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -69,6 +70,8 @@ type far struct {
 	leave func()
 	// kill ends it at once.
 	kill func()
+	// updates counts the KeyUpdates that our side got.
+	updates atomic.Int32
 	// refused checks how a client without a good certificate is refused: for
 	// servers, nil if by an alert.
 	refused func(conn *tls.Conn)
@@ -77,9 +80,20 @@ type far struct {
 // isServer reports whether it is a server of theirs.
 func (f *far) isServer() bool { return f.addr != "" }
 
+// watch lets f count.
+func (f *far) watch(cfg *tls.Config) {
+	const handshakeRecord, keyUpdate = 22, 24
+	cfg.Trace = &tls.Trace{Received: func(m tls.TracedMessage) {
+		if m.Type == handshakeRecord && m.Data[0] == keyUpdate {
+			f.updates.Add(1)
+		}
+	}}
+}
+
 // meetServer connects our client to their server.
 func (p *plan) meetServer(t *testing.T, peer *peer, m *mode) {
 	s, cfg := peer.serve(t, p), p.client(m)
+	s.watch(cfg)
 	for n := range p.connections() {
 		raw, err := net.Dial("tcp", s.addr)
 		if err != nil {
@@ -145,6 +159,7 @@ func (p *plan) meetClient(t *testing.T, peer *peer, m *mode) {
 	}
 	defer l.Close()
 	c, cfg := peer.visit(t, p, l.Addr().(*net.TCPAddr).Port), p.server(m)
+	c.watch(cfg)
 	for n := range p.connections() {
 		c.connect(n)
 		if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(limit)); err != nil {
@@ -234,6 +249,10 @@ func (p *plan) use(t *testing.T, f *far, conn *tls.Conn, m *mode, n int) {
 		t.Errorf("records are protected in %v and %v: %s %s", o.TX.Where, o.RX.Where, o.TX.Reason, o.RX.Reason)
 	}
 	p.finish(t, f, conn)
+	// Who is asked for new keys makes them when it sends again, and may not.
+	if updates := f.updates.Load(); p.update != ours && (p.update == theirs) != (updates > 0) {
+		t.Errorf("they have changed their keys %d times", updates)
+	}
 	got := f.seen()
 	p.compare(t, got, want)
 	p.wantSaid(t, f, got, n)
