@@ -131,6 +131,9 @@ func (e *Engine) onNewSessionTicket13(m *newSessionTicket13) error {
 	if !e.cfg.AcceptSessions || m.lifetime == 0 || len(m.ticket) > maxTicketLen {
 		return nil
 	}
+	if e.neg.ExternalPSK != nil && e.post.pskFingerprint == nil {
+		return nil // the engine was suspended, and has left behind what the session is bound to
+	}
 	s := e.newSession()
 	s.Secret = keyschedule.ResumptionPSKFrom(e.neg.Suite.Hash, &e.post.resumption, m.nonce)
 	s.Ticket = m.ticket

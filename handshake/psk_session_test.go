@@ -99,6 +99,36 @@ func TestPSKSessionsOfAnotherKey(t *testing.T) {
 	}
 }
 
+// TestPSKSessionsAfterRestore: an engine that was suspended does not know by which
+// key its connection began, so it has no sessions of it: they would take the place of
+// those that can be resumed.
+func TestPSKSessionsAfterRestore(t *testing.T) {
+	for name, keys := range map[string][]ExternalPSK{
+		"key":         {{Identity: []byte("id"), Secret: []byte("0123456789abcdef0123456789abcdef")}},
+		"certificate": nil,
+	} {
+		client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+		client.PSKs = keys
+		server.GetPSK = func(context.Context, []byte) (*ExternalPSK, error) { return &keys[0], nil }
+		p := mustRun(t, client, server)
+		b, err := p.client.Suspend()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Restore(client, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticket := &newSessionTicket13{lifetime: 1000, nonce: []byte{0}, ticket: []byte("ticket")}
+		if err := e.Handle(LevelApplication, ticket.marshal()); err != nil {
+			t.Fatal(err)
+		}
+		if _, stored := e.NextEvent(); stored != (keys == nil) {
+			t.Errorf("%s: a session is stored: %v", name, stored)
+		}
+	}
+}
+
 // TestCertificateSessionIsNoPSK: where only pre-shared keys count, a session that
 // a certificate has begun does not.
 func TestCertificateSessionIsNoPSK(t *testing.T) {

@@ -88,7 +88,8 @@ func (e *Engine) IsClient() bool { return e.state < serverWaitCH }
 // A message of which only the beginning has arrived goes along: the peer decides
 // how its messages are cut, and could otherwise keep the engine from leaving.
 // Left behind is what only a handshake needs, and State.LocalCertificate, whose
-// key may be one that cannot leave.
+// key may be one that cannot leave; and what sessions of an external key are bound
+// to, so that no more of them are stored.
 //
 // The result holds all secrets of the connection. Whoever can read it can read
 // the connection, and whoever can change it decides who the peer is: it must be
