@@ -187,18 +187,29 @@ func (e *Engine) restorePeer(s *session.State) error {
 }
 
 // FitsHello reports whether a client with this ClientHello can do with the
-// certificate: with its type and, in a version that both have, with its key.
+// certificate: with its type and, in the version that is negotiated or, before that,
+// in one that both have, with its key.
 func (c *Certificate) FitsHello(h *ClientHelloInfo) bool {
 	if c.PrivateKey == nil || !contains(h.ServerCertificateTypes, c.Type) {
 		return false
 	}
-	if h.NegotiatedVersion == versionTLS12 && !slices.ContainsFunc(h.CipherSuites, func(id uint16) bool {
+	if h.NegotiatedVersion != 0 {
+		return c.fitsVersion(h.NegotiatedVersion, h)
+	}
+	return slices.ContainsFunc(h.SupportedVersions, func(v uint16) bool { return c.fitsVersion(v, h) })
+}
+
+func (c *Certificate) fitsVersion(version uint16, h *ClientHelloInfo) bool {
+	if version != versionTLS12 && version != versionTLS13 {
+		return false
+	}
+	if version == versionTLS12 && !slices.ContainsFunc(h.CipherSuites, func(id uint16) bool {
 		suite := keyschedule.SuiteByID(id)
 		return suite != nil && suite.Version == versionTLS12 && authFits(suite.Auth, c.PrivateKey.Public())
 	}) {
 		return false
 	}
-	_, err := selectScheme(h.NegotiatedVersion, c, h.SignatureSchemes)
+	_, err := selectScheme(version, c, h.SignatureSchemes)
 	return err == nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/internal/wire"
+	"github.com/go-handoff/tls/keyschedule"
 )
 
 // rawKey is a certificate's key without the certificate.
@@ -276,6 +277,33 @@ func TestResumedTypeIsOffered(t *testing.T) {
 		answer := s.serverType().server
 		if contains(offered, RawPublicKey) != (answer != nil) {
 			t.Errorf("to %v a server with a raw public key answers %v", offered, answer)
+		}
+	}
+}
+
+// TestFitsHelloOfAnyVersion: where no version is negotiated yet, any will do that
+// both sides have.
+func TestFitsHelloOfAnyVersion(t *testing.T) {
+	for name, tt := range map[string]struct {
+		kind     string
+		versions []uint16
+		scheme   SignatureScheme
+		suite    uint16
+		want     bool
+	}{
+		"PKCS #1 in 1.2":       {"rsa", []uint16{versionTLS12}, RsaPkcs1Sha256, keyschedule.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, true},
+		"PKCS #1 in 1.3":       {"rsa", []uint16{versionTLS13}, RsaPkcs1Sha256, keyschedule.TLS_AES_128_GCM_SHA256, false},
+		"a suite for RSA":      {"p256", []uint16{versionTLS12}, EcdsaSecp256r1Sha256, keyschedule.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, false},
+		"1.3, or no suite":     {"p256", []uint16{versionTLS12, versionTLS13}, EcdsaSecp256r1Sha256, keyschedule.TLS_AES_128_GCM_SHA256, true},
+		"another curve in 1.2": {"p384", []uint16{0x0301, versionTLS12}, EcdsaSecp256r1Sha256, keyschedule.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, true},
+		"nothing known":        {"p256", []uint16{0x0301}, EcdsaSecp256r1Sha256, keyschedule.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, false},
+	} {
+		h := &ClientHelloInfo{
+			ServerCertificateTypes: onlyRaw, SupportedVersions: tt.versions,
+			SignatureSchemes: []SignatureScheme{tt.scheme}, CipherSuites: []uint16{tt.suite},
+		}
+		if got := rawKey(testCerts()[tt.kind]).FitsHello(h); got != tt.want {
+			t.Errorf("%s: fits %v, want %v", name, got, tt.want)
 		}
 	}
 }
