@@ -302,7 +302,8 @@ func (c *Conn) Close() error {
 
 // Abort ends the connection with a fatal alert that says why, in place of
 // close_notify (RFC 9846, section 6.2), and closes it. What is being written is cut
-// off. It does nothing but return an error if the handshake is not complete, where
+// off. close_notify, user_canceled and no_renegotiation say nothing of the kind and are
+// refused. It does nothing but return an error if the handshake is not complete, where
 // the error of a callback says what the alert is, and after ExportKeys or Detach.
 func (c *Conn) Abort(a AlertError) error {
 	if !c.complete.Load() {
@@ -310,6 +311,10 @@ func (c *Conn) Abort(a AlertError) error {
 	}
 	if err := c.gone(); err != nil {
 		return err
+	}
+	switch alert.Description(a) {
+	case alert.CloseNotify, alert.UserCanceled, alert.NoRenegotiation:
+		return fmt.Errorf("tls: Abort with %v, which is no error", a)
 	}
 	c.sendAlert(alert.Description(a), net.ErrClosed)
 	return cmp.Or[error](c.Close(), c.gone()) // it may have left meanwhile

@@ -178,6 +178,12 @@ func TestAbort(t *testing.T) {
 		client.MaxVersion = version
 		c, s := connect(t, sockets, client, server)
 		const accessDenied AlertError = 49
+		for _, a := range []AlertError{0, 90, 100} {
+			if err := s.(*Conn).Abort(a); err == nil {
+				t.Errorf("%s: alert %d is taken for an error", name, a)
+			}
+		}
+		echo(t, c, s)
 		if err := s.(*Conn).Abort(accessDenied); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

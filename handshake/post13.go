@@ -158,12 +158,12 @@ func (e *Engine) newSession() *session.State {
 		Group:                uint16(e.neg.Group),
 		OCSPStaple:           e.neg.OCSPStaple,
 		SCTs:                 e.neg.SCTs,
-		LeafHash:             e.post.pskFingerprint,
 	}
 	for _, c := range e.neg.PeerCertificates {
 		s.PeerChain = append(s.PeerChain, c.Raw)
 	}
-	s.PeerRawKey, s.PSKIdentity = e.neg.PeerRawKey, e.neg.ExternalPSK
+	s.PeerRawKey = e.neg.PeerRawKey
+	s.PSKIdentity, s.PSKHash = e.neg.ExternalPSK, e.post.pskFingerprint
 	return s
 }
 

@@ -51,7 +51,7 @@ func (p *ExternalPSK) fingerprint() []byte {
 
 // began reports whether s is a session of p.
 func (p *ExternalPSK) began(s *session.State) bool {
-	return bytes.Equal(s.PSKIdentity, p.Identity) && hmac.Equal(s.LeafHash, p.fingerprint())
+	return bytes.Equal(s.PSKIdentity, p.Identity) && hmac.Equal(s.PSKHash, p.fingerprint())
 }
 
 func (p *ExternalPSK) forHash(h keyschedule.Hash) (offeredPSK, error) {

@@ -226,6 +226,14 @@ func TestClientLikesChaCha20(t *testing.T) {
 	}
 }
 
+// TestClientLikesChaCha20In12: the suites of the other version say nothing.
+func TestClientLikesChaCha20In12(t *testing.T) {
+	m := &clientHello{cipherSuites: []uint16{keyschedule.TLS_AES_128_GCM_SHA256, keyschedule.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256}}
+	if m.prefersChaCha20(versionTLS13) || !m.prefersChaCha20(versionTLS12) || new(clientHello).prefersChaCha20(versionTLS12) {
+		t.Error("what the client likes is told wrongly")
+	}
+}
+
 // TestKeyShares: a client sends what it is told to, or nothing.
 func TestKeyShares(t *testing.T) {
 	for name, tt := range map[string]struct {

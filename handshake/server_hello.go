@@ -146,7 +146,7 @@ func (s *serverHandshake) belongs(state *session.State) bool {
 	if state.ServerName != s.neg.ServerName || state.ALPN != s.neg.ALPN {
 		return false
 	}
-	if state.LeafHash == nil || state.PSKIdentity != nil {
+	if state.LeafHash == nil {
 		return true // there was none: a pre-shared key authenticated us
 	}
 	return s.selectCertificate() == nil && bytes.Equal(state.LeafHash, leafHash(s.cert))
@@ -208,7 +208,7 @@ func sameHello(first, second *clientHello) bool {
 // AES has no hardware for the latter, and gets its wish.
 func (s *serverHandshake) suiteWith(fits func(*keyschedule.Suite) bool) *keyschedule.Suite {
 	ours := s.cfg.suitesFor(s.neg.Version)
-	if s.hello.prefersChaCha20() {
+	if s.hello.prefersChaCha20(s.neg.Version) {
 		slices.SortStableFunc(ours, func(a, b *keyschedule.Suite) int { return chaCha20First(a) - chaCha20First(b) })
 	}
 	for _, suite := range ours {
@@ -226,11 +226,11 @@ func chaCha20First(s *keyschedule.Suite) int {
 	return 1
 }
 
-// prefersChaCha20 reports whether the first suite that the client lists, of those
-// that are known, is with ChaCha20.
-func (m *clientHello) prefersChaCha20() bool {
+// prefersChaCha20 reports whether the first suite of a version that the client
+// lists, of those that are known, is with ChaCha20.
+func (m *clientHello) prefersChaCha20(version uint16) bool {
 	for _, id := range m.cipherSuites {
-		if suite := keyschedule.SuiteByID(id); suite != nil {
+		if suite := keyschedule.SuiteByID(id); suite != nil && suite.Version == version {
 			return chaCha20First(suite) == 0
 		}
 	}

@@ -30,6 +30,7 @@ import (
 //	Bytes24 peer_chain<0..2^24-1>;  opaque Bytes24<0..2^24-1>
 //	opaque peer_raw_key<0..2^16-1>;
 //	opaque psk_identity<0..2^16-1>;
+//	opaque psk_hash<0..32>;         32 bytes if there is an identity
 //	opaque ocsp_staple<0..2^24-1>;
 //	Bytes24 scts<0..2^24-1>;
 //	opaque ticket<0..2^16-1>;
@@ -105,6 +106,7 @@ func (s *State) append(b []byte) ([]byte, error) {
 	b = appendList(b, s.PeerChain)
 	b = wire.AppendVec16(b, s.PeerRawKey)
 	b = wire.AppendVec16(b, s.PSKIdentity)
+	b = wire.AppendVec8(b, s.PSKHash)
 	b = wire.AppendVec24(b, s.OCSPStaple)
 	b = appendList(b, s.SCTs)
 	b = wire.AppendVec16(b, s.Ticket)
@@ -118,7 +120,7 @@ func (s *State) append(b []byte) ([]byte, error) {
 // sizeHint is at least the length of the encoding, so that appending does not
 // leave half-written copies of the secret behind in grown buffers.
 func (s *State) sizeHint() int {
-	return fixedSize + len(s.ServerName) + len(s.ALPN) + len(s.LeafHash) + len(s.PeerRawKey) + len(s.PSKIdentity) + len(s.OCSPStaple) + len(s.Ticket) + len(s.SessionID) +
+	return fixedSize + len(s.ServerName) + len(s.ALPN) + len(s.LeafHash) + len(s.PeerRawKey) + len(s.PSKIdentity) + len(s.PSKHash) + len(s.OCSPStaple) + len(s.Ticket) + len(s.SessionID) +
 		listSize(s.PeerChain) + listSize(s.SCTs) + listSize(s.Extra)
 }
 
@@ -139,6 +141,7 @@ func (s *State) readPeer(r *wire.Reader) {
 	s.PeerChain = readList(r)
 	s.PeerRawKey = own(r.Vec16(0, max16))
 	s.PSKIdentity = own(r.Vec16(0, max16))
+	s.PSKHash = own(r.Vec8(0, max8))
 	s.OCSPStaple = own(r.Vec24(0, max24))
 	s.SCTs = readList(r)
 }
@@ -183,6 +186,8 @@ func (s *State) check() error {
 		return fmt.Errorf("session with a field that is too long")
 	case s.LeafHash != nil && len(s.LeafHash) != sha256.Size:
 		return fmt.Errorf("session with a certificate's hash of %d bytes", len(s.LeafHash))
+	case (s.PSKIdentity == nil) != (s.PSKHash == nil), s.PSKHash != nil && len(s.PSKHash) != sha256.Size:
+		return fmt.Errorf("session with an external key's name of %d bytes and hash of %d", len(s.PSKIdentity), len(s.PSKHash))
 	case s.Lifetime < 0 || s.Lifetime/time.Second > 1<<32-1:
 		return fmt.Errorf("session with a lifetime of %v", s.Lifetime)
 	case !listFits(s.PeerChain), !listFits(s.SCTs), !listFits(s.Extra):

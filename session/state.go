@@ -42,8 +42,7 @@ type State struct {
 	ServerName string
 	ALPN       string
 	// LeafHash is the SHA-256 of the certificate that a server showed, nil if it
-	// showed none. The session is good only while it would show the same one. Where
-	// PSKIdentity is set, it is a hash of that key, on clients too.
+	// showed none. The session is good only while it would show the same one.
 	LeafHash []byte
 	// SignatureScheme and Group are those of the full handshake.
 	SignatureScheme uint16
@@ -55,8 +54,10 @@ type State struct {
 	PeerChain  [][]byte
 	PeerRawKey []byte
 	// PSKIdentity names the external pre-shared key that authenticated both sides
-	// instead, nil for none. The session is good only while they still have it.
+	// instead, nil for none, and PSKHash is a hash of the key: the session is good only
+	// while they still have that key under that name.
 	PSKIdentity []byte
+	PSKHash     []byte
 	OCSPStaple  []byte
 	SCTs        [][]byte
 
@@ -112,6 +113,7 @@ func (s *State) Clone() *State {
 	c.PeerChain = cloneList(s.PeerChain)
 	c.PeerRawKey = bytes.Clone(s.PeerRawKey)
 	c.PSKIdentity = bytes.Clone(s.PSKIdentity)
+	c.PSKHash = bytes.Clone(s.PSKHash)
 	c.OCSPStaple = bytes.Clone(s.OCSPStaple)
 	c.SCTs = cloneList(s.SCTs)
 	c.Ticket = bytes.Clone(s.Ticket)

@@ -29,7 +29,7 @@ func full13() *State {
 		Version: keyschedule.VersionTLS13, CipherSuite: keyschedule.TLS_AES_256_GCM_SHA384,
 		CreatedAt: epoch, Secret: keyschedule.NewSecret(bytes.Repeat([]byte{0xA7}, 48)), ExtendedMasterSecret: true,
 		ServerName: "example.com", ALPN: "h2", LeafHash: bytes.Repeat([]byte{3}, 32), SignatureScheme: 0x0804, Group: 0x11ec,
-		PeerChain: [][]byte{{1, 2, 3}, {4, 5}}, PeerRawKey: []byte{1, 2}, PSKIdentity: []byte("identity"), OCSPStaple: []byte("ocsp"), SCTs: [][]byte{{6}, {7, 8}},
+		PeerChain: [][]byte{{1, 2, 3}, {4, 5}}, PeerRawKey: []byte{1, 2}, PSKIdentity: []byte("identity"), PSKHash: bytes.Repeat([]byte{4}, 32), OCSPStaple: []byte("ocsp"), SCTs: [][]byte{{6}, {7, 8}},
 		Ticket: []byte("ticket"), SessionID: []byte("session id"), Lifetime: 3 * time.Hour, AgeAdd: 0xdeadbeef,
 		MaxEarlyData: 16384, EarlyData: true, Extra: [][]byte{nil, {9}, []byte("extra")},
 	}
@@ -97,7 +97,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 func TestStateFormat(t *testing.T) {
 	const want = "0003" + "0304" + "1301" + "0000018bcfe5687b" + "00" +
 		"20" + "a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7" +
-		"0000" + "00" + "00" + "0000" + "0000" + "000000" + "0000" + "0000" + "000000" + "000000" + "0000" + "00" +
+		"0000" + "00" + "00" + "0000" + "0000" + "000000" + "0000" + "0000" + "00" + "000000" + "000000" + "0000" + "00" +
 		"00000e10" + "00000000" + "00000000" + "000000"
 	if got := fmt.Sprintf("%x", mustBytes(t, small13())); got != want {
 		t.Errorf("format changed without a new version:\ngot  %s\nwant %s", got, want)
@@ -162,6 +162,9 @@ func TestBytesRefuses(t *testing.T) {
 		"session ID":        func(s *State) { s.SessionID = make([]byte, 33) },
 		"negative lifetime": func(s *State) { s.Lifetime = -1 },
 		"long lifetime":     func(s *State) { s.Lifetime = (1 << 32) * time.Second },
+		"identity alone":    func(s *State) { s.PSKHash = nil },
+		"key's hash alone":  func(s *State) { s.PSKIdentity = nil },
+		"short key's hash":  func(s *State) { s.PSKHash = s.PSKHash[1:] },
 		"chain in bytes":    func(s *State) { s.PeerChain = [][]byte{make([]byte, 1<<24-3)} },
 		"SCTs in number":    func(s *State) { s.SCTs = make([][]byte, maxList+1) },
 		"extra in number":   func(s *State) { s.Extra = make([][]byte, maxList+1) },
