@@ -187,7 +187,7 @@ func (b *binding) verifyPeer(p *handshake.PeerCertificates) ([][]*x509.Certifica
 	}
 	chains, err := b.verifyChain(p.Chain)
 	if err != nil {
-		return nil, fromCallback(&CertificateVerificationError{UnverifiedCertificates: p.Chain, Err: err})
+		return nil, chainRefused(p.Chain, err)
 	}
 	if b.cfg.VerifyPeerCertificate == nil {
 		return chains, nil
@@ -197,6 +197,23 @@ func (b *binding) verifyPeer(p *handshake.PeerCertificates) ([][]*x509.Certifica
 		raw[i] = cert.Raw
 	}
 	return chains, fromCallback(b.cfg.VerifyPeerCertificate(raw, chains))
+}
+
+// chainRefused is what the application gets for a chain that err says is not good.
+// To crypto/x509 a signature with MD5 is no signature, so that the authority is
+// unknown; RFC 9846 wants bad_certificate (section 4.5.1.3).
+func chainRefused(chain []*x509.Certificate, err error) error {
+	refused := fromCallback(&CertificateVerificationError{UnverifiedCertificates: chain, Err: err})
+	if slices.ContainsFunc(chain, signedWithMD5) {
+		return alert.Wrap(alert.BadCertificate, refused)
+	}
+	return refused
+}
+
+// signedWithMD5 does not count signatures of authorities on themselves, which
+// nobody needs to verify.
+func signedWithMD5(cert *x509.Certificate) bool {
+	return cert.SignatureAlgorithm == x509.MD5WithRSA && !bytes.Equal(cert.RawIssuer, cert.RawSubject)
 }
 
 // verifyChain verifies a peer's chain as the role and the Config demand. It

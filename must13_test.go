@@ -2,10 +2,16 @@ package tls
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/md5"
 	"crypto/rand"
+	"crypto/rsa"
 	stdtls "crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -58,6 +64,129 @@ func TestChainOrder(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// withMD5 returns a certificate of an RSA key's, signed again with MD5, which
+// crypto/x509 does not do.
+func withMD5(t *testing.T, der []byte, key *rsa.PrivateKey) []byte {
+	t.Helper()
+	algorithm := func(last int) pkix.AlgorithmIdentifier {
+		return pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, last}, Parameters: asn1.NullRawValue}
+	}
+	old, oldErr := asn1.Marshal(algorithm(11)) // sha256WithRSAEncryption
+	md5Alg, newErr := asn1.Marshal(algorithm(4))
+	cert, err := x509.ParseCertificate(der)
+	if err := errors.Join(oldErr, newErr, err); err != nil {
+		t.Fatal(err)
+	}
+	tbs := bytes.Replace(cert.RawTBSCertificate, old, md5Alg, 1)
+	digest := md5.Sum(tbs)
+	sig, err := rsa.SignPKCS1v15(nil, key, crypto.MD5, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err = asn1.Marshal(struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}{asn1.RawValue{FullBytes: tbs}, algorithm(4), asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cert, err = x509.ParseCertificate(der); err != nil || cert.SignatureAlgorithm != x509.MD5WithRSA {
+		t.Fatalf("signed again: %v, %v", cert, err)
+	}
+	return der
+}
+
+// TestMD5Certificates: a certificate that only a signature with MD5 speaks for gets
+// bad_certificate (RFC 9846, section 4.5.1.3), and one that nobody needs is passed
+// over.
+func TestMD5Certificates(t *testing.T) {
+	key := testKeys()["RSA"].(*rsa.PrivateKey)
+	root := selfSignedBy(t, key)
+	good := root.issue(testKeys()["P256"], testName)
+	old := withMD5(t, good.Certificate[0], key)
+	oldRoot := withMD5(t, root.cert.Raw, key)
+	inner := root.under("Inner CA")
+	oldInner := withMD5(t, inner.cert.Raw, key)
+	stranger := makeAuthority("Nobody's CA").issue(testKeys()["P256"], testName).Certificate[0]
+	for _, tt := range []struct {
+		name  string
+		chain [][]byte
+		want  alert.Description
+	}{
+		{"needed", [][]byte{old}, alert.BadCertificate},
+		{"needed in between", [][]byte{inner.issue(testKeys()["P256"], testName).Certificate[0], oldInner}, alert.BadCertificate},
+		{"not needed", [][]byte{good.Certificate[0], old}, alert.CloseNotify},
+		{"root", [][]byte{good.Certificate[0], oldRoot}, alert.CloseNotify},
+		{"root of a stranger", [][]byte{stranger, oldRoot}, alert.UnknownCA},
+	} {
+		for _, v := range versions {
+			for _, prover := range []role{roleServer, roleClient} {
+				cert := Certificate{Certificate: tt.chain, PrivateKey: testKeys()["P256"]}
+				client, server := clientConfig(), serverConfig("P256")
+				client.MaxVersion = v
+				if prover == roleServer {
+					client.RootCAs, server.Certificates = root.pool, []Certificate{cert}
+				} else {
+					server.ClientAuth, server.ClientCAs = RequireAndVerifyClientCert, root.pool
+					client.GetClientCertificate = func(*CertificateRequestInfo) (*Certificate, error) { return &cert, nil }
+				}
+				checkVerdict(t, fmt.Sprintf("%s, %#x, role %d", tt.name, v, prover), client, server, prover, tt.want)
+			}
+		}
+	}
+	unverified := clientConfig()
+	unverified.InsecureSkipVerify = true
+	server := &Config{Certificates: []Certificate{{Certificate: [][]byte{old}, PrivateKey: testKeys()["P256"]}}}
+	connect(t, sockets, unverified, server)
+}
+
+// selfSignedBy makes an authority of an RSA key.
+func selfSignedBy(t *testing.T, key *rsa.PrivateKey) *authority {
+	t.Helper()
+	tmpl := *newAuthority().cert
+	tmpl.Subject, tmpl.PublicKey = pkix.Name{CommonName: "RSA CA"}, nil
+	tmpl.RawSubject, tmpl.SubjectKeyId, tmpl.AuthorityKeyId, tmpl.SignatureAlgorithm = nil, nil, nil, 0
+	der, err := x509.CreateCertificate(rand.Reader, &tmpl, &tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return &authority{cert, key, pool}
+}
+
+// checkVerdict wants the peer of the one who proves itself to send an alert, which
+// close_notify is not, and to tell its application of the chain.
+func checkVerdict(t *testing.T, name string, client, server *Config, prover role, want alert.Description) {
+	t.Helper()
+	c, s := pair(t, sockets, client, server)
+	judge, judged := handshakes(c, s)
+	if prover == roleClient {
+		judge, judged = judged, judge
+	}
+	if judge != nil && judged == nil { // a client of TLS 1.3 learns of it later
+		_, judged = c.Read(make([]byte, 1))
+	}
+	if want == alert.CloseNotify {
+		if judge != nil {
+			t.Errorf("%s: %v", name, judge)
+		}
+		return
+	}
+	ae, ve := AlertError(0), (*CertificateVerificationError)(nil)
+	if !errors.As(judge, &ae) || alert.Description(ae) != want || !errors.As(judge, &ve) {
+		t.Errorf("%s: %v, want %v", name, judge, want)
+	}
+	if op := (*net.OpError)(nil); !errors.As(judged, &op) || !errors.As(judged, &ae) || alert.Description(ae) != want {
+		t.Errorf("%s: the peer got %v, want %v", name, judged, want)
 	}
 }
 
