@@ -5,8 +5,6 @@ import (
 	"net"
 
 	"github.com/go-handoff/tls/handshake"
-	"github.com/go-handoff/tls/internal/alert"
-	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/record"
 )
 
@@ -126,11 +124,11 @@ func (c *Conn) kernelError(err error) error {
 	if err == nil {
 		return nil // e would be allocated
 	}
-	switch e := net.Error(nil); {
-	case errors.As(err, &e) && e.Timeout():
+	if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
 		return err
-	case kernel.ReceivingFailed(err):
-		return c.refused(err)
+	}
+	if broken := c.out.kernel.ReceivingFailed(err); broken != nil {
+		return c.refused(broken)
 	}
 	return c.out.stop(permanent(err))
 }
@@ -139,7 +137,7 @@ func (c *Conn) kernelError(err error) error {
 // learns of it if the one who read before got only what was in front of it, and
 // perhaps nobody will read again. out is held.
 func (c *Conn) refused(err error) error {
-	local := newLocalError(alert.Errorf(alert.BadRecordMAC, "record does not authenticate: %w", err))
+	local := newLocalError(err)
 	if !c.refusal.CompareAndSwap(nil, local) {
 		return c.out.stop(c.refusal.Load())
 	}

@@ -63,9 +63,6 @@ func TestErrorsOfKinds(t *testing.T) {
 	if !PeerClosed(&Refusal{Err: errNotConn}) || PeerClosed(errBadMessage) || PeerClosed(nil) {
 		t.Error("PeerClosed")
 	}
-	if !ReceivingFailed(errBadMessage) || ReceivingFailed(errNotConn) || ReceivingFailed(nil) {
-		t.Error("ReceivingFailed")
-	}
 	if RulesLinux.String() != "Linux" || RulesFreeBSD.String() != "FreeBSD" || Rules(0).String() != "unknown" {
 		t.Error("Rules")
 	}

@@ -258,19 +258,29 @@ func (s *Socket) received(r Received) (typ byte, n int, more bool, err error) {
 // the stream is broken stays: Linux reports some of these once, and then waits
 // for ever.
 func (s *Socket) receiveError(call string, err error) error {
-	switch {
-	case errors.Is(err, ErrKeyExpired):
+	if errors.Is(err, ErrKeyExpired) {
 		s.err = alert.Errorf(alert.UnexpectedMessage, "kernel waits for new keys and there are none: %w", err)
-	case errors.Is(err, errBadMessage):
-		s.err = alert.Errorf(alert.BadRecordMAC, "record does not authenticate: %w", err)
-	case errors.Is(err, errMessageSize):
-		s.err = alert.Errorf(alert.RecordOverflow, "record of a length that is not allowed, or that the stream ended in: %w", err)
-	case errors.Is(err, errInvalid):
-		s.err = alert.Errorf(alert.ProtocolVersion, "record with a version that is not the connection's: %w", err)
-	default:
-		return os.NewSyscallError(call, err)
+		return s.err
 	}
-	return s.err
+	if broken := refusedRecord(err); broken != nil {
+		s.err = broken
+		return s.err
+	}
+	return os.NewSyscallError(call, err)
+}
+
+// refusedRecord returns what an error says about a record, nil if it is about
+// something else.
+func refusedRecord(err error) error {
+	switch {
+	case errors.Is(err, errBadMessage):
+		return alert.Errorf(alert.BadRecordMAC, "record does not authenticate: %w", err)
+	case errors.Is(err, errMessageSize):
+		return alert.Errorf(alert.RecordOverflow, "record of a length that is not allowed, or that the stream ended in: %w", err)
+	case errors.Is(err, errInvalid):
+		return alert.Errorf(alert.ProtocolVersion, "record with a version that is not the connection's: %w", err)
+	}
+	return nil
 }
 
 // MaxControl is how many bytes one record can carry (RFC 9846, section 5.1).
@@ -300,9 +310,20 @@ func (s *Socket) SendControl(typ byte, b []byte) error {
 // side of the connection already: kernels take keys for open connections only.
 func PeerClosed(err error) bool { return errors.Is(err, errNotConn) }
 
-// ReceivingFailed reports whether err, of sending, says that receiving has
-// failed: Linux tells it to both directions, until [Socket.ClearError].
-func ReceivingFailed(err error) bool { return errors.Is(err, errBadMessage) }
+// ReceivingFailed returns what receiving has failed with, if err, of sending, says
+// that it has, and nil otherwise: Linux tells it to both directions, until
+// [Socket.ClearError]. The error carries the alert that the peer is owed.
+func (s *Socket) ReceivingFailed(err error) error {
+	broken := refusedRecord(err)
+	if broken == nil || !s.RX() {
+		return nil
+	}
+	// All but one of these numbers may also be about what was sent.
+	if !errors.Is(err, errBadMessage) && refusedRecord(s.sys.SocketError()) == nil {
+		return nil
+	}
+	return broken
+}
 
 // ClearError makes a socket whose receiving direction failed able to send the
 // alert about it: Linux refuses to send until the error was read.
