@@ -116,7 +116,7 @@ fuzz-short: fuzz
 # build it. The results that are committed are checked by race.
 bogo:
 	@if [ -n "$${HANDOFF_BOGO_RUNNER:-}" ]; then go test -count=1 -run TestBoGo ./conformance/bogo; \
-	else echo "WARNING: BORINGSSL'S TESTS ARE NOT RUN: HANDOFF_BOGO_RUNNER does not say where their runner is"; fi
+	else echo "WARNING: BORINGSSL'S TESTS ARE NOT RUN: HANDOFF_BOGO_RUNNER does not say where their runner is (see conformance/bogo/doc.go)"; fi
 
 lint:
 	@$(call each, go run $(GOLANGCILINT) run --config $(CURDIR)/.golangci.yml ./...)

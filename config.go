@@ -125,7 +125,8 @@ type Config struct {
 	// KeyShares names the groups that a client sends key shares for at once, those
 	// of them that are enabled (RFC 9846, section 4.3.8). Nil means the preferred one,
 	// and with a hybrid the first other; an empty list lets the server choose,
-	// which costs a round trip.
+	// which costs a round trip, as does a server that has better among
+	// CurvePreferences: ours asks for a hybrid.
 	KeyShares []CurveID
 	// DynamicRecordSizingDisabled makes all records as large as possible.
 	// Otherwise a connection begins with small ones, which arrive whole in one
@@ -197,11 +198,15 @@ type Config struct {
 	CertificateTypes []CertificateType
 	// PeerCertificateTypes are what is accepted from peers, in order of
 	// preference; nil means X.509 only. With raw public keys in it
-	// VerifyPeerPublicKey must be set, unless what peers show is not verified.
+	// VerifyPeerPublicKey must be set, unless what peers show is not verified. A
+	// server with raw public keys alone, and a ClientAuth, refuses clients that cannot
+	// show any, if only because they do not know of them; a client needs no
+	// ServerName then.
 	PeerCertificateTypes []CertificateType
 	// VerifyPeerPublicKey judges the raw public key of a peer, also of one whose
-	// session is resumed. VerifyPeerCertificate is not called then, and
-	// ConnectionState has no certificates: see Conn.Details.
+	// session is resumed, and whatever InsecureSkipVerify says; it is not called for
+	// certificates. VerifyPeerCertificate is not called for raw public keys, and
+	// ConnectionState has no certificates then: see Conn.Details.
 	VerifyPeerPublicKey func(key crypto.PublicKey) error
 	// CertificateCompressors offers and uses compressed certificates (RFC 8879)
 	// with these algorithms, in order of preference.
@@ -210,8 +215,9 @@ type Config struct {
 	// library.
 	CompressCertificates bool
 	// Trace sees handshake messages, alerts and ChangeCipherSpecs, for debugging;
-	// nil for none. Concurrent connections call it, and the two directions of one. That
-	// of a Config from GetConfigForClient has no effect.
+	// nil for none. Concurrent connections call it, and the two directions of one: for a
+	// Trace of one connection, give that a Clone. That of a Config from
+	// GetConfigForClient has no effect.
 	Trace *Trace
 	// RecordPadding says how much padding to add to a TLS 1.3 record with so
 	// many bytes of content (RFC 9846, section 5.4); nil means none. It is
@@ -239,10 +245,12 @@ type ExternalPSK = handshake.ExternalPSK
 // CertificateCompressor is an algorithm for compressed certificates (RFC 8879).
 type CertificateCompressor = handshake.CertificateCompressor
 
-// Trace sees what goes over a connection beside application data.
+// Trace sees what goes over a connection beside application data: its functions
+// Sent and Received get a [TracedMessage] each.
 type Trace = handshake.Trace
 
-// TracedMessage is what a [Trace] is shown.
+// TracedMessage is what a [Trace] is shown: the Type of a record (22 for a handshake
+// message, 21 for an alert, 20 for a ChangeCipherSpec), and its Data.
 type TracedMessage = handshake.TracedMessage
 
 // ServerSessionCache is what Config.ServerSessionCache needs.
@@ -402,7 +410,8 @@ func checkTypes(field string, list []CertificateType) error {
 }
 
 func (c *Config) checkClient() error {
-	if c.ServerName == "" && !c.InsecureSkipVerify && !c.ExternalPSKOnly {
+	onlyRaw := slices.Equal(c.PeerCertificateTypes, []CertificateType{CertificateTypeRawPublicKey})
+	if c.ServerName == "" && !c.InsecureSkipVerify && !c.ExternalPSKOnly && !onlyRaw {
 		return &ConfigError{"ServerName", "either ServerName or InsecureSkipVerify must be specified in the tls.Config"}
 	}
 	return c.checkClientECH()

@@ -233,3 +233,10 @@ func TestCertificateCompressors(t *testing.T) {
 		t.Error("a certificate that cannot be compressed is sent")
 	}
 }
+
+// TestRawPublicKeyNeedsNoName: where only keys count, there is no name to check.
+func TestRawPublicKeyNeedsNoName(t *testing.T) {
+	client, server := rawKeyConfigs(t)
+	client.ServerName = ""
+	connect(t, sockets, client, server)
+}

@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 // have a reason.
 func TestBoGo(t *testing.T) {
 	runner := os.Getenv(runnerVar)
+	if runner == "" && *update {
+		t.Fatalf("%s does not say where the runner is", runnerVar)
+	}
 	if runner == "" {
 		t.Skipf("BORINGSSL'S TESTS ARE NOT RUN: %s does not say where their runner is (see doc.go)", runnerVar)
 	}

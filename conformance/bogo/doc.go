@@ -8,5 +8,9 @@
 //
 // and say where it is:
 //
-//	HANDOFF_BOGO_RUNNER=/path/to/ssl/test/runner/runner go test ./conformance/bogo
+//	HANDOFF_BOGO_RUNNER=/path/to/ssl/test/runner/runner make bogo
+//
+// RESULTS.md names the commit that its table is of. To make it anew,
+//
+//	HANDOFF_BOGO_RUNNER=... HANDOFF_BOGO_COMMIT=$(git -C /path/to/boringssl rev-parse HEAD) go test ./conformance/bogo -update
 package bogo
