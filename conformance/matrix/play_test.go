@@ -254,16 +254,23 @@ func (p *plan) use(t *testing.T, f *far, conn *tls.Conn, m *mode, n int) {
 		t.Errorf("they have changed their keys %d times", updates)
 	}
 	got := f.seen()
+	for end := time.Now().Add(10 * time.Second); got.Suite == "" && !p.quiet(f, n) && time.Now().Before(end); got = f.seen() {
+		time.Sleep(10 * time.Millisecond) // it may print when the connection is over
+	}
 	p.compare(t, got, want)
 	p.wantSaid(t, f, got, n)
+}
+
+// quiet reports whether the program may say nothing of connection n.
+func (p *plan) quiet(f *far, n int) bool {
+	return f.mute || p.large || p.end == cut || f.brief && n == 0 || n == 1
 }
 
 // wantSaid checks that the program has said what it can say. In a pipe, and if it
 // is killed, that may be nothing, and of a resumed connection only that it is one.
 func (p *plan) wantSaid(t *testing.T, f *far, got seen, n int) {
 	t.Helper()
-	quiet := f.mute || p.large || p.end == cut || f.brief && n == 0 || n == 1
-	if got.Suite == "" && !quiet || got.Exported == "" && p.exporter || got.Resumed == "" && p.resume && !f.mute ||
+	if got.Suite == "" && !p.quiet(f, n) || got.Exported == "" && p.exporter || got.Resumed == "" && p.resume && !f.mute ||
 		got.Client == "" && p.auth == given && f.isServer() {
 		t.Errorf("they do not say what they should: %+v", got)
 	}
