@@ -200,20 +200,24 @@ func (b *binding) verifyPeer(p *handshake.PeerCertificates) ([][]*x509.Certifica
 }
 
 // chainRefused is what the application gets for a chain that err says is not good.
-// To crypto/x509 a signature with MD5 is no signature, so that the authority is
+// To crypto/x509 a signature with MD5 or SHA-1 is no signature, so that the authority is
 // unknown; RFC 9846 wants bad_certificate (section 4.5.1.3).
 func chainRefused(chain []*x509.Certificate, err error) error {
 	refused := fromCallback(&CertificateVerificationError{UnverifiedCertificates: chain, Err: err})
-	if slices.ContainsFunc(chain, signedWithMD5) {
+	if slices.ContainsFunc(chain, signedWeakly) {
 		return alert.Wrap(alert.BadCertificate, refused)
 	}
 	return refused
 }
 
-// signedWithMD5 does not count signatures of authorities on themselves, which
+// signedWeakly does not count signatures of authorities on themselves, which
 // nobody needs to verify.
-func signedWithMD5(cert *x509.Certificate) bool {
-	return cert.SignatureAlgorithm == x509.MD5WithRSA && !bytes.Equal(cert.RawIssuer, cert.RawSubject)
+func signedWeakly(cert *x509.Certificate) bool {
+	switch cert.SignatureAlgorithm {
+	case x509.MD5WithRSA, x509.SHA1WithRSA, x509.ECDSAWithSHA1:
+		return !bytes.Equal(cert.RawIssuer, cert.RawSubject)
+	}
+	return false
 }
 
 // verifyChain verifies a peer's chain as the role and the Config demand. It

@@ -3,9 +3,10 @@ package tls
 import (
 	"bytes"
 	"crypto"
-	"crypto/md5"
+	_ "crypto/md5"
 	"crypto/rand"
 	"crypto/rsa"
+	_ "crypto/sha1"
 	stdtls "crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -67,22 +68,24 @@ func TestChainOrder(t *testing.T) {
 	}
 }
 
-// withMD5 returns a certificate of an RSA key's, signed again with MD5, which
-// crypto/x509 does not do.
-func withMD5(t *testing.T, der []byte, key *rsa.PrivateKey) []byte {
+// signedAgain returns a certificate of an RSA key's, signed again with a hash that
+// crypto/x509 does not sign with.
+func signedAgain(t *testing.T, der []byte, key *rsa.PrivateKey, hash crypto.Hash) []byte {
 	t.Helper()
 	algorithm := func(last int) pkix.AlgorithmIdentifier {
 		return pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, last}, Parameters: asn1.NullRawValue}
 	}
 	old, oldErr := asn1.Marshal(algorithm(11)) // sha256WithRSAEncryption
-	md5Alg, newErr := asn1.Marshal(algorithm(4))
+	number := map[crypto.Hash]int{crypto.MD5: 4, crypto.SHA1: 5}[hash]
+	weak, newErr := asn1.Marshal(algorithm(number))
 	cert, err := x509.ParseCertificate(der)
 	if err := errors.Join(oldErr, newErr, err); err != nil {
 		t.Fatal(err)
 	}
-	tbs := bytes.Replace(cert.RawTBSCertificate, old, md5Alg, 1)
-	digest := md5.Sum(tbs)
-	sig, err := rsa.SignPKCS1v15(nil, key, crypto.MD5, digest[:])
+	tbs := bytes.Replace(cert.RawTBSCertificate, old, weak, 1)
+	h := hash.New()
+	h.Write(tbs)
+	sig, err := rsa.SignPKCS1v15(nil, key, hash, h.Sum(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,27 +93,33 @@ func withMD5(t *testing.T, der []byte, key *rsa.PrivateKey) []byte {
 		TBS       asn1.RawValue
 		Algorithm pkix.AlgorithmIdentifier
 		Signature asn1.BitString
-	}{asn1.RawValue{FullBytes: tbs}, algorithm(4), asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)}})
+	}{asn1.RawValue{FullBytes: tbs}, algorithm(number), asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cert, err = x509.ParseCertificate(der); err != nil || cert.SignatureAlgorithm != x509.MD5WithRSA {
-		t.Fatalf("signed again: %v, %v", cert, err)
+	if _, err = x509.ParseCertificate(der); err != nil {
+		t.Fatalf("signed again: %v", err)
 	}
 	return der
 }
 
-// TestMD5Certificates: a certificate that only a signature with MD5 speaks for gets
-// bad_certificate (RFC 9846, section 4.5.1.3), and one that nobody needs is passed
-// over.
+// TestMD5Certificates: a certificate that only a signature with MD5 or SHA-1 speaks
+// for gets bad_certificate (RFC 9846, section 4.5.1.3), and one that nobody needs is
+// passed over.
 func TestMD5Certificates(t *testing.T) {
+	for _, hash := range []crypto.Hash{crypto.MD5, crypto.SHA1} {
+		t.Run(hash.String(), func(t *testing.T) { testWeakCertificates(t, hash) })
+	}
+}
+
+func testWeakCertificates(t *testing.T, hash crypto.Hash) {
 	key := testKeys()["RSA"].(*rsa.PrivateKey)
 	root := selfSignedBy(t, key)
 	good := root.issue(testKeys()["P256"], testName)
-	old := withMD5(t, good.Certificate[0], key)
-	oldRoot := withMD5(t, root.cert.Raw, key)
+	old := signedAgain(t, good.Certificate[0], key, hash)
+	oldRoot := signedAgain(t, root.cert.Raw, key, hash)
 	inner := root.under("Inner CA")
-	oldInner := withMD5(t, inner.cert.Raw, key)
+	oldInner := signedAgain(t, inner.cert.Raw, key, hash)
 	stranger := makeAuthority("Nobody's CA").issue(testKeys()["P256"], testName).Certificate[0]
 	for _, tt := range []struct {
 		name  string
