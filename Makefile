@@ -1,7 +1,8 @@
 # make test   all that CI does, on a Debian machine with Go
 # make fuzz   each fuzz target for FUZZTIME
 # make fuzz-short  each for two seconds, as make test does
-# make bogo   BoringSSL's tests, if HANDOFF_BOGO_RUNNER says where their runner is
+# make bogo   BoringSSL's tests, if HANDOFF_BOGO_RUNNER says where their runner is, and
+#             the RFCs' sentences, if HANDOFF_RFC_TEXTS says where their texts are
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
 # make interop  connections with other people's programs, which it writes a table of
@@ -117,6 +118,8 @@ fuzz-short: fuzz
 bogo:
 	@if [ -n "$${HANDOFF_BOGO_RUNNER:-}" ]; then go test -count=1 -run TestBoGo ./conformance/bogo; \
 	else echo "WARNING: BORINGSSL'S TESTS ARE NOT RUN: HANDOFF_BOGO_RUNNER does not say where their runner is (see conformance/bogo/doc.go)"; fi
+	@if [ -n "$${HANDOFF_RFC_TEXTS:-}" ]; then go test -count=1 -run TestComplete ./conformance/requirements; \
+	else echo "WARNING: THE ROWS OF conformance/requirements ARE NOT COMPARED WITH THE RFCS: HANDOFF_RFC_TEXTS does not say where their texts are"; fi
 
 lint:
 	@$(call each, go run $(GOLANGCILINT) run --config $(CURDIR)/.golangci.yml ./...)
