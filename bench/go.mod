@@ -1,0 +1,10 @@
+module github.com/go-handoff/tls/bench
+
+go 1.26.0
+
+require (
+	github.com/go-handoff/tls v0.0.0
+	golang.org/x/sys v0.49.0
+)
+
+replace github.com/go-handoff/tls => ../
