@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/alert"
@@ -257,4 +258,35 @@ func (b *binding) verifyResumed(s *session.State) ([][]*x509.Certificate, error)
 		}
 	}
 	return b.verifyChain(certs)
+}
+
+// stillGood returns those of the chains that were verified when the session s
+// began that would be verified now: name, time and roots may be others. The
+// signatures within a chain are not.
+func (b *binding) stillGood(s *session.State) (good [][]*x509.Certificate) {
+	if b.cfg.InsecureSkipVerify {
+		return nil
+	}
+	for _, chain := range s.VerifiedChains {
+		if len(s.PeerChain) > 0 && bytes.Equal(chain[0].Raw, s.PeerChain[0]) && chain[0].VerifyHostname(b.cfg.ServerName) == nil &&
+			inTime(chain, b.cfg.time()) && b.trusts(chain[len(chain)-1]) {
+			good = append(good, chain)
+		}
+	}
+	return good
+}
+
+func inTime(chain []*x509.Certificate, now time.Time) bool {
+	return !slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return now.Before(c.NotBefore) || now.After(c.NotAfter) })
+}
+
+// trusts reports whether a certificate is one of the roots. To verify such a one
+// takes no more than to find it.
+func (b *binding) trusts(root *x509.Certificate) bool {
+	_, err := root.Verify(x509.VerifyOptions{
+		Roots:       b.cfg.RootCAs,
+		CurrentTime: b.cfg.time(),
+		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	return err == nil
 }

@@ -283,6 +283,40 @@ func TestSessionsNotResumed(t *testing.T) {
 	}
 }
 
+// TestChainsStillGood checks what a client looks at again in chains that it has
+// verified before.
+func TestChainsStillGood(t *testing.T) {
+	client, server := cachingClient(), serverConfig("P256")
+	c, _ := connect(t, sockets, client, server)
+	chains := c.ConnectionState().VerifiedChains
+	leaf := chains[0][0]
+	tests := []struct {
+		name   string
+		change func(*Config, *session.State)
+		good   bool
+	}{
+		{"nothing", func(*Config, *session.State) {}, true},
+		{"name", func(c *Config, _ *session.State) { c.ServerName = "other.example" }, false},
+		{"roots", func(c *Config, _ *session.State) { c.RootCAs = makeAuthority("Other").pool }, false},
+		{"later", func(c *Config, _ *session.State) { c.Time = func() time.Time { return leaf.NotAfter.Add(time.Second) } }, false},
+		{"earlier", func(c *Config, _ *session.State) {
+			c.Time = func() time.Time { return leaf.NotBefore.Add(-time.Second) }
+		}, false},
+		{"leaf", func(_ *Config, s *session.State) { s.PeerChain = [][]byte{[]byte("another")} }, false},
+		{"no leaf", func(_ *Config, s *session.State) { s.PeerChain = nil }, false},
+		{"no chains", func(_ *Config, s *session.State) { s.VerifiedChains = nil }, false},
+		{"verifies nothing", func(c *Config, _ *session.State) { c.InsecureSkipVerify = true }, false},
+	}
+	for _, test := range tests {
+		cfg, state := client.Clone(), &session.State{PeerChain: [][]byte{leaf.Raw}, VerifiedChains: chains}
+		test.change(cfg, state)
+		b := binding{conn: c.(*Conn), cfg: cfg}
+		if good := b.stillGood(state) != nil; good != test.good {
+			t.Errorf("%s: good: %v, want %v", test.name, good, test.good)
+		}
+	}
+}
+
 // TestTicketBinding changes what a server's ticket is bound to: a full
 // handshake, without an error. The certificate is asked for once in any case.
 func TestTicketBinding(t *testing.T) {

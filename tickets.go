@@ -266,7 +266,10 @@ func (b *binding) loadSession() *session.State {
 	if _, own := cache.(*ownSessionCache); !own && s.Version == VersionTLS13 {
 		cache.Put(key, nil) // used once only; our own cache has taken it out
 	}
-	chains, err := b.verifyResumed(s)
+	chains := b.stillGood(s)
+	if chains == nil {
+		chains, err = b.verifyResumed(s)
+	}
 	// Without a certificate, nobody vouches for the name.
 	anonymous := len(chains) == 0 && s.PeerRawKey == nil && s.PSKIdentity == nil && !b.cfg.InsecureSkipVerify
 	if err != nil || anonymous || s.Expired(b.cfg.time()) {
@@ -285,5 +288,6 @@ func (b *binding) loadSession() *session.State {
 
 // storeSession puts a session that the server sent into the client's cache.
 func (b *binding) storeSession(s *session.State) {
+	s.VerifiedChains = b.conn.engine.State().VerifiedChains
 	b.cfg.ClientSessionCache.Put(b.sessionKey(), &ClientSessionState{session: newSessionState(s)})
 }

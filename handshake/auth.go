@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/internal/certs"
 	"github.com/go-handoff/tls/keyschedule"
 )
 
@@ -119,7 +120,7 @@ func (e *Engine) parsePeer(chain [][]byte) error {
 // can verify with, or that may not sign (RFC 9846, section 4.5.1.2).
 func (e *Engine) parseChain(chain [][]byte) error {
 	for _, der := range chain {
-		cert, err := x509.ParseCertificate(der)
+		cert, err := certs.Parse(der)
 		if err != nil {
 			return alert.Errorf(alert.DecodeError, "peer's certificate: %w", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/internal/certs"
 	"github.com/go-handoff/tls/internal/wire"
 	"github.com/go-handoff/tls/keyschedule"
 )
@@ -395,21 +396,21 @@ func (e *Engine) readPeerKey(r *wire.Reader) {
 }
 
 func (e *Engine) readCertificates(r *wire.Reader) {
-	var certs []*x509.Certificate
+	var list []*x509.Certificate
 	for _, der := range readVecs24(r) {
-		cert, err := x509.ParseCertificate(der)
+		cert, err := certs.Parse(der)
 		if err != nil {
 			r.Fail()
 			return
 		}
-		certs = append(certs, cert)
+		list = append(list, cert)
 	}
-	if e.neg.PeerCertificates = pick(r, certs); len(e.neg.PeerCertificates) > 0 {
+	if e.neg.PeerCertificates = pick(r, list); len(e.neg.PeerCertificates) > 0 {
 		e.neg.PeerKey = e.neg.PeerCertificates[0].PublicKey
 	}
 	chains := wire.NewReader(r.Vec24(0, max24))
 	for chains.More() && len(e.neg.VerifiedChains) < maxSuspended {
-		e.neg.VerifiedChains = append(e.neg.VerifiedChains, pick(&chains, certs))
+		e.neg.VerifiedChains = append(e.neg.VerifiedChains, pick(&chains, list))
 	}
 	if chains.Failed() || chains.Len() > 0 {
 		r.Fail()

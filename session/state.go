@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/internal/certs"
 	"github.com/go-handoff/tls/keyschedule"
 )
 
@@ -60,6 +61,10 @@ type State struct {
 	PSKHash     []byte
 	OCSPStaple  []byte
 	SCTs        [][]byte
+	// VerifiedChains are the chains that a client has verified, nil where they are
+	// not known: they are kept as long as the State stays in this process, and not
+	// encoded.
+	VerifiedChains [][]*x509.Certificate
 
 	// Ticket is what a client sends back: a ticket, opaque. SessionID is what it
 	// sends in TLS 1.2 when the server named the session instead.
@@ -85,7 +90,7 @@ type State struct {
 func (s *State) PeerCertificates() ([]*x509.Certificate, error) {
 	var chain []*x509.Certificate
 	for i, der := range s.PeerChain {
-		cert, err := x509.ParseCertificate(der)
+		cert, err := certs.Parse(der)
 		if err != nil {
 			return nil, alert.Errorf(alert.BadCertificate, "certificate %d of a session: %w", i, err)
 		}

@@ -18,6 +18,7 @@ var layers = map[string][]string{
 	"internal/alert":  {},
 	"internal/redact": {},
 	"internal/wire":   {"internal/alert"},
+	"internal/certs":  {},
 	"keyschedule":     leaves(),
 	"session":         leaves("keyschedule"),
 	// The engine uses session, which therefore does no I/O: stores that do are
@@ -32,7 +33,7 @@ var layers = map[string][]string{
 }
 
 func leaves(more ...string) []string {
-	return append([]string{"internal/alert", "internal/redact", "internal/wire"}, more...)
+	return append([]string{"internal/alert", "internal/certs", "internal/redact", "internal/wire"}, more...)
 }
 
 // tops may import everything, and nothing imports them. Their subdirectories
