@@ -1,25 +1,45 @@
 package bench
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
 
-// TestHandshakes plays every case once, and looks for what each must have.
-func TestHandshakes(t *testing.T) {
-	for _, c := range Handshakes {
+// TestCases plays every case once, and looks for what each must have.
+func TestCases(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range All() {
+		if names[c.Name] {
+			t.Errorf("two cases have the name %s", c.Name)
+		}
+		names[c.Name] = true
 		t.Run(c.Name, func(t *testing.T) {
-			r, err := Run(c, Options{Pairs: 1, Sample: time.Millisecond})
+			r, err := Run(c, Options{Pairs: 1, Sample: time.Microsecond})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for s, samples := range r.Samples {
-				for _, unit := range []string{c.Unit, "client-allocs/op", "server-allocs/op", "client-writes/op", "server-writes/op"} {
-					if samples[0][unit] <= 0 {
-						t.Errorf("%s: no %s", s, unit)
+			for _, s := range r.Stacks {
+				if len(r.Samples[s]) != 1 {
+					t.Fatalf("%s: %d samples", s, len(r.Samples[s]))
+				}
+				for _, unit := range append(wantUnits(c, s), c.Unit) {
+					if r.Median(s, unit) <= 0 {
+						t.Errorf("%s: no %s in %v", s, unit, r.Units(s))
 					}
 				}
 			}
 		})
 	}
+}
+
+// wantUnits are what is counted beside the time.
+func wantUnits(c Case, s Stack) []string {
+	switch {
+	case strings.HasPrefix(c.Name, "HS1"):
+		return []string{"client-allocs/op", "server-allocs/op", "client-writes/op", "server-writes/op"}
+	case strings.HasPrefix(c.Name, "BulkWrite") && s != Raw:
+		return []string{"writes/op"}
+	}
+	return nil
 }

@@ -16,6 +16,12 @@ const (
 	Ours Stack = "ours" // this module, in user space
 )
 
+// The stacks that some cases can be played by.
+const (
+	Raw    Stack = "raw"    // the AEAD alone, as the bound of what a stack can do
+	Kernel Stack = "kernel" // this module, with the sending side in the kernel
+)
+
 // Case is one thing to measure.
 type Case struct {
 	// Name is the benchmark's name, without "Benchmark".
@@ -25,6 +31,12 @@ type Case struct {
 	// Target is the ratio std/ours of the medians of Unit that is asked for, 0
 	// for none.
 	Target float64
+	// More are stacks beside Std and Ours. Kernel is played only if Options say
+	// so.
+	More []Stack
+	// Once says that an operation is a whole measurement of its own, such as the
+	// memory of a process: there is no use in doing it often, or many times.
+	Once bool
 	// Open prepares what a stack needs to play the case.
 	Open func(Stack) (*Player, error)
 }
@@ -52,13 +64,32 @@ type Options struct {
 	Pairs int
 	// Sample is how long a sample should take, about; 0 means 100 ms.
 	Sample time.Duration
+	// Kernel says that the kernel has TLS, and is to be measured too.
+	Kernel bool
 }
 
-func (o Options) pairs() int {
-	if o.Pairs == 0 {
-		return 9
+// oncePairs is how often a Case is played, at most, that is Once.
+const oncePairs = 3
+
+func (o Options) pairs(c Case) int {
+	n := o.Pairs
+	if n == 0 {
+		n = 9
 	}
-	return o.Pairs
+	if c.Once {
+		n = min(n, oncePairs)
+	}
+	return n
+}
+
+func (o Options) stacks(c Case) []Stack {
+	stacks := []Stack{Std, Ours}
+	for _, s := range c.More {
+		if s != Kernel || o.Kernel {
+			stacks = append(stacks, s)
+		}
+	}
+	return stacks
 }
 
 func (o Options) sample() time.Duration {
@@ -68,14 +99,7 @@ func (o Options) sample() time.Duration {
 	return o.Sample
 }
 
-// Result is what a case gave.
-type Result struct {
-	Case    Case
-	N       int // operations of one sample
-	Samples map[Stack][]Figures
-}
-
-// Run plays a case by both stacks in turn.
+// Run plays a case by all of its stacks in turn.
 func Run(c Case, o Options) (*Result, error) {
 	players := map[Stack]*Player{}
 	defer func() {
@@ -83,21 +107,23 @@ func Run(c Case, o Options) (*Result, error) {
 			p.close()
 		}
 	}()
-	for _, s := range []Stack{Std, Ours} {
+	r := &Result{Case: c, Stacks: o.stacks(c), N: 1, Samples: map[Stack][]Figures{}}
+	for _, s := range r.Stacks {
 		p, err := c.Open(s)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", c.Name, s, err)
 		}
 		players[s] = p
 	}
-	n, err := calibrate(players, o.sample())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	if !c.Once {
+		var err error
+		if r.N, err = calibrate(players, o.sample()); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
 	}
-	r := &Result{Case: c, N: n, Samples: map[Stack][]Figures{}}
-	for range o.pairs() {
-		for _, s := range []Stack{Std, Ours} {
-			f, err := players[s].Play(n)
+	for range o.pairs(c) {
+		for _, s := range r.Stacks {
+			f, err := players[s].Play(r.N)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", c.Name, s, err)
 			}
@@ -107,17 +133,17 @@ func Run(c Case, o Options) (*Result, error) {
 	return r, nil
 }
 
-// calibrate warms both stacks up, and returns how many operations the slower
+// calibrate warms all stacks up, and returns how many operations the slowest
 // one does in the time of a sample.
 func calibrate(players map[Stack]*Player, sample time.Duration) (int, error) {
 	for n := 1; ; {
 		var took time.Duration
 		for s, p := range players {
-			start := time.Now()
-			if _, err := p.Play(n); err != nil {
+			t, err := timeTwice(p, n)
+			if err != nil {
 				return 0, fmt.Errorf("%s: %w", s, err)
 			}
-			took = max(took, time.Since(start))
+			took = max(took, t)
 		}
 		if took >= sample/2 {
 			return max(1, int(float64(n)*float64(sample)/float64(took))), nil
@@ -127,4 +153,20 @@ func calibrate(players map[Stack]*Player, sample time.Duration) (int, error) {
 		}
 		n *= 2
 	}
+}
+
+// timeTwice returns the shorter of two times that n operations take: one alone
+// may be that of a machine which was busy with something else.
+func timeTwice(p *Player, n int) (time.Duration, error) {
+	var shorter time.Duration
+	for i := range 2 {
+		start := time.Now()
+		if _, err := p.Play(n); err != nil {
+			return 0, err
+		}
+		if took := time.Since(start); i == 0 || took < shorter {
+			shorter = took
+		}
+	}
+	return shorter, nil
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	handoff "github.com/go-handoff/tls"
+	"github.com/go-handoff/tls/kernel"
 )
 
 // conn is what both stacks' connections have in common here.
@@ -23,6 +24,7 @@ type kind struct {
 	mutual  bool
 	resume  bool
 	chain   bool // an intermediate certificate between root and leaf
+	chacha  bool // ChaCha20-Poly1305 in place of AES-128-GCM; TLS 1.3, and our client
 }
 
 // configs returns what crypto/tls needs for handshakes of this kind.
@@ -43,38 +45,68 @@ func (k kind) configs() (client, server *tls.Config) {
 	return client, server
 }
 
+// maker makes one end of a connection.
+type maker func(net.Conn) conn
+
 // ends returns what makes the two ends of connections of this kind.
-func (k kind) ends(s Stack) ([2]func(net.Conn) conn, error) {
+func (k kind) ends(s Stack) ([2]maker, error) { return k.between(s, s) }
+
+// between returns what makes the two ends of connections of this kind, each by
+// its own stack.
+func (k kind) between(clientStack, serverStack Stack) (ends [2]maker, err error) {
 	c, srv := k.configs()
+	if ends[client], err = k.maker(clientStack, client, c); err != nil {
+		return ends, err
+	}
+	ends[server], err = k.maker(serverStack, server, srv)
+	return ends, err
+}
+
+// maker returns what makes a side by a stack.
+func (k kind) maker(s Stack, of side, c *tls.Config) (maker, error) {
+	sessions := k.resume && of == client
 	if s == Std {
-		if k.resume {
+		if sessions {
 			c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 		}
-		return [2]func(net.Conn) conn{
-			func(nc net.Conn) conn { return tls.Client(nc, c) },
-			func(nc net.Conn) conn { return tls.Server(nc, srv) },
-		}, nil
+		if of == client {
+			return func(nc net.Conn) conn { return tls.Client(nc, c) }, nil
+		}
+		return func(nc net.Conn) conn { return tls.Server(nc, c) }, nil
 	}
-	oc, err := handoff.FromStd(c)
+	ours, err := k.ours(s, c)
 	if err != nil {
-		return [2]func(net.Conn) conn{}, err
+		return nil, err
 	}
-	osrv, err := handoff.FromStd(srv)
+	if sessions {
+		ours.ClientSessionCache = handoff.NewLRUClientSessionCache(0)
+	}
+	if of == client {
+		return func(nc net.Conn) conn { return handoff.Client(nc, ours) }, nil
+	}
+	return func(nc net.Conn) conn { return handoff.Server(nc, ours) }, nil
+}
+
+// ours returns the Config of this module that means the same, in user space or
+// with the kernel sending.
+func (k kind) ours(s Stack, c *tls.Config) (*handoff.Config, error) {
+	ours, err := handoff.FromStd(c)
 	if err != nil {
-		return [2]func(net.Conn) conn{}, err
+		return nil, err
 	}
-	if k.resume {
-		oc.ClientSessionCache = handoff.NewLRUClientSessionCache(0)
+	if k.chacha {
+		ours.CipherSuites = []uint16{handoff.TLS_CHACHA20_POLY1305_SHA256}
 	}
-	return [2]func(net.Conn) conn{
-		func(nc net.Conn) conn { return handoff.Client(nc, oc) },
-		func(nc net.Conn) conn { return handoff.Server(nc, osrv) },
-	}, nil
+	ours.Kernel = kernel.Policy{TX: kernel.Off, RX: kernel.Off}
+	if s == Kernel {
+		ours.Kernel.TX = kernel.Require
+	}
+	return ours, nil
 }
 
 // full does a handshake, sends a byte from the server to the client, which
 // brings a ticket along, and closes nothing: that is not what is measured.
-func (k kind) full(ends [2]func(net.Conn) conn, l *lockstep) error {
+func (k kind) full(ends [2]maker, l *lockstep) error {
 	var resumed bool
 	err := l.run([2]func(net.Conn) error{
 		func(nc net.Conn) error {
@@ -127,7 +159,7 @@ func handshakes(name string, k kind, target float64) Case {
 
 // playHandshakes measures CPU time over all n handshakes, and what each side
 // allocates over one more of them, as counting it stops the world.
-func playHandshakes(k kind, ends [2]func(net.Conn) conn, n int) (Figures, error) {
+func playHandshakes(k kind, ends [2]maker, n int) (Figures, error) {
 	f := Figures{}
 	start := cpuTime()
 	for range n {

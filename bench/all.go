@@ -1,0 +1,10 @@
+package bench
+
+// All returns every case.
+func All() []Case {
+	var cases []Case
+	for _, group := range [][]Case{Handshakes, Bulk} {
+		cases = append(cases, group...)
+	}
+	return cases
+}
