@@ -22,6 +22,7 @@ type boot struct {
 	image   *image
 	tree    string // this module's
 	memory  int    // MiB
+	icount  bool   // an emulated machine's time counts its instructions
 	modules []string
 	limit   time.Duration
 	verbose io.Writer // gets what the kernel itself says

@@ -43,12 +43,21 @@ func fetchEmulated(ctx context.Context, a *debian.Archive, work, made string) er
 }
 
 // emulatedCommand starts an image in QEMU, which has no need of hardware help.
+//
+// Where instructions are counted, the machine's time is how many it has executed,
+// in nanoseconds, and skips what it would have slept. So the time that a program
+// has used repeats, whatever else the host does. String instructions count once
+// for each step: without erms and fsrm the kernel copies by other means.
 func (b *boot) emulatedCommand(ctx context.Context, initrd string) *exec.Cmd {
-	return exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg", "-cpu", "max", "-m", fmt.Sprint(b.memory), "-nodefaults", "-no-reboot",
+	args := []string{"-accel", "tcg", "-cpu", "max"}
+	if b.icount {
+		args = []string{"-accel", "tcg", "-cpu", "max,erms=off,fsrm=off", "-icount", "shift=0,sleep=off"}
+	}
+	args = append(args, "-m", fmt.Sprint(b.memory), "-nodefaults", "-no-reboot",
 		"-display", "none", "-serial", "stdio",
 		"-kernel", filepath.Join(b.image.dir, emulatedKernel), "-initrd", initrd,
 		"-append", "console=ttyS0 quiet oops=panic panic=-1")
+	return exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 }
 
 // depmod writes modules.dep, which this kernel's packages leave to the machine

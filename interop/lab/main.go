@@ -16,7 +16,8 @@
 //
 // Kernel 7.3 is one for virtual machines, in QEMU, which is slow. There the
 // command sees no files but its program, its package's testdata, and what -keep
-// names.
+// names. With -icount the time in it is the number of instructions executed, so
+// that what a program uses of it can be compared from run to run.
 //
 // The exit status is the command's, or 124 if the time limit stopped it, 125 if
 // the lab failed, 126 if the command could not be started. go run makes a 1 of
@@ -86,6 +87,7 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&o.tests, "tests", "", "run the tests that match this `pattern`, of the packages that are the arguments")
 	flags.BoolVar(&o.race, "race", false, "with -tests: use the race detector, which only the newest user mode kernel has the memory for")
 	flags.IntVar(&b.memory, "mem", 1024, "memory of the machine, in `MiB`")
+	flags.BoolVar(&b.icount, "icount", false, "in QEMU: the machine's time counts instructions, a nanosecond for each")
 	flags.DurationVar(&b.limit, "timeout", 10*time.Minute, "time after which the machine is stopped")
 	flags.StringVar(&b.dir, "dir", ".", "directory to run the command in")
 	load := flags.String("modules", "", "more kernel modules to load, such as veth,sch_netem")
