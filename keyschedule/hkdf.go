@@ -3,6 +3,7 @@ package keyschedule
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/subtle"
 	"encoding/binary"
 )
 
@@ -13,27 +14,32 @@ import (
 
 // maxShortHMAC bounds the data of appendHMAC's allocation-free path. It covers
 // every HkdfLabel but absurdly long exporter labels and contexts.
-const maxShortHMAC = 384
+const maxShortHMAC = 192
+
+// innerPad makes a key into what the inner hash of HMAC begins with, and outerPad
+// makes that into what the outer one begins with (RFC 2104).
+var (
+	innerPad = [128]byte(bytes.Repeat([]byte{0x36}, 128))
+	outerPad = [128]byte(bytes.Repeat([]byte{0x36 ^ 0x5c}, 128))
+)
 
 // appendHMAC appends HMAC-h(key, data) to dst.
 func appendHMAC(h Hash, dst, key, data []byte) []byte {
-	block := h.blockSize()
-	if len(key) > block || len(data) > maxShortHMAC {
+	if len(data) > maxShortHMAC {
 		return append(dst, longHMAC(h, key, data)...)
 	}
 	var buf [128 + maxShortHMAC]byte
 	defer clear(buf[:])
-
-	copy(buf[:block], key)
-	for i := range buf[:block] {
-		buf[i] ^= 0x36
+	block := buf[:h.blockSize()]
+	if len(key) > len(block) {
+		h.appendSum(block[:0], key)
+	} else {
+		copy(block, key)
 	}
-	inner := h.appendSum(buf[block:block], append(buf[:block], data...))
-
-	for i := range buf[:block] {
-		buf[i] ^= 0x36 ^ 0x5c
-	}
-	return h.appendSum(dst, buf[:block+len(inner)])
+	subtle.XORBytes(block, block, innerPad[:])
+	inner := h.appendSum(block[len(block):], append(block, data...))
+	subtle.XORBytes(block, block, outerPad[:])
+	return h.appendSum(dst, buf[:len(block)+len(inner)])
 }
 
 // longHMAC copies its inputs because what goes through the hash interface is

@@ -73,6 +73,13 @@ func (s *TrafficSecret) Keys(suite *Suite) *TrafficKeys {
 // (RFC 9846, section 4.5.3). A PSK binder is computed the same way over a
 // binder key.
 func (s *Secret) VerifyData(h Hash, dst, transcriptHash []byte) []byte {
+	if dst == nil {
+		dst = make([]byte, 0, MaxSecretLen) // on the caller's stack, if it goes no further
+	}
+	return s.appendVerifyData(h, dst, transcriptHash)
+}
+
+func (s *Secret) appendVerifyData(h Hash, dst, transcriptHash []byte) []byte {
 	var key Secret
 	defer key.Wipe()
 	key.n = uint8(h.Size())
@@ -132,14 +139,25 @@ func NewTrafficKeys(suite *Suite, key, iv, mac []byte, seq uint64) *TrafficKeys 
 	return k
 }
 
-// newTrafficKeys returns keys that are all zeros, in one allocation.
-func newTrafficKeys(suite *Suite) *TrafficKeys {
-	var both struct {
-		TrafficKeys
-		keyMaterial
-	}
-	both.Suite, both.m = suite, &both.keyMaterial
-	return &both.TrafficKeys
+// ownKeys is how keys are made, in one allocation.
+type ownKeys struct {
+	TrafficKeys
+	keyMaterial
+}
+
+func (k *ownKeys) init(suite *Suite) *TrafficKeys {
+	k.Suite, k.m = suite, &k.keyMaterial
+	return &k.TrafficKeys
+}
+
+// newTrafficKeys returns keys that are all zeros.
+func newTrafficKeys(suite *Suite) *TrafficKeys { return new(ownKeys).init(suite) }
+
+// newTrafficKeysPair returns those of the two directions of a TLS 1.2
+// connection, which begin at one time.
+func newTrafficKeysPair(suite *Suite) (client, server *TrafficKeys) {
+	both := new([2]ownKeys)
+	return both[0].init(suite), both[1].init(suite)
 }
 
 // material returns the keys, zeros at first in a TrafficKeys that was not made

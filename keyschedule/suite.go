@@ -45,6 +45,20 @@ func (h Hash) blockSize() int {
 	return sha256.BlockSize
 }
 
+// The hashes of nothing, which stand in several derivations for the transcript.
+var (
+	emptySHA256 = sha256.Sum256(nil)
+	emptySHA384 = sha512.Sum384(nil)
+)
+
+// emptySum returns the digest of nothing, which must not be changed.
+func (h Hash) emptySum() []byte {
+	if h == SHA384 {
+		return emptySHA384[:]
+	}
+	return emptySHA256[:]
+}
+
 // appendSum appends the digest of b to dst.
 func (h Hash) appendSum(dst, b []byte) []byte {
 	if h == SHA384 {
@@ -147,7 +161,11 @@ var suites = [...]*Suite{
 }
 
 // Suites returns every suite that is implemented, in order of preference.
-func Suites() []*Suite { return append([]*Suite(nil), suites[:]...) }
+func Suites() []*Suite {
+	list := make([]*Suite, len(suites)) // on the caller's stack, if it goes no further
+	copy(list, suites[:])
+	return list
+}
 
 // SuiteByID returns the suite with the given identifier, or nil.
 func SuiteByID(id uint16) *Suite {

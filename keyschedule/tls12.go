@@ -1,9 +1,7 @@
 package keyschedule
 
 import (
-	"crypto/hmac"
 	"errors"
-	"hash"
 
 	"github.com/go-handoff/tls/internal/redact"
 )
@@ -11,27 +9,27 @@ import (
 // finishedLen12 is the length of verify_data in TLS 1.2 (RFC 5246, 7.4.9).
 const finishedLen12 = 12
 
-// prf fills out with PRF(secret, label, seed...) of RFC 5246, section 5.
+// prf fills out with PRF(secret, label, seed...) of RFC 5246, section 5. Like
+// the HKDF functions it does not allocate, unless an exporter's context is long.
 func prf(h Hash, out, secret []byte, label string, seed ...[]byte) {
-	mac := hmac.New(h.New, secret)
-	a := appendMAC(mac, nil, []byte(label), seed)
-	for len(out) > 0 {
-		mac.Reset()
-		mac.Write(a)
-		out = out[copy(out, appendMAC(mac, nil, []byte(label), seed)):]
-		mac.Reset()
-		mac.Write(a)
-		a = mac.Sum(a[:0])
-	}
-}
-
-// appendMAC appends the MAC over what was written so far, label and seed.
-func appendMAC(mac hash.Hash, dst, label []byte, seed [][]byte) []byte {
-	mac.Write(label)
+	var buf [maxShortHMAC]byte // A(i), label and seed
+	var a, block [MaxSecretLen]byte
+	defer clear(buf[:])
+	defer clear(a[:])
+	defer clear(block[:])
+	in := append(buf[:h.Size()], label...)
 	for _, s := range seed {
-		mac.Write(s)
+		in = append(in, s...)
 	}
-	return mac.Sum(dst)
+	appendHMAC(h, a[:0], secret, in[h.Size():])
+	for {
+		copy(in[:h.Size()], a[:])
+		out = out[copy(out, appendHMAC(h, block[:0], secret, in)):]
+		if len(out) == 0 {
+			return
+		}
+		appendHMAC(h, a[:0], secret, in[:h.Size()])
+	}
 }
 
 // MasterSecret is the TLS 1.2 master secret with the suite that it belongs to.
@@ -48,23 +46,28 @@ func ResumeMasterSecret(h Hash, secret *Secret) *MasterSecret {
 // NewMasterSecret derives the master secret from the randoms alone
 // (RFC 5246, section 8.1), for peers without extended_master_secret.
 func NewMasterSecret(h Hash, preMaster, clientRandom, serverRandom []byte) *MasterSecret {
-	m := &MasterSecret{Secret: Secret{n: MaxSecretLen}, h: h}
-	prf(h, m.b[:], preMaster, "master secret", clientRandom, serverRandom)
+	m := &MasterSecret{h: h}
+	m.set(preMaster, "master secret", clientRandom, serverRandom)
 	return m
 }
 
 // NewExtendedMasterSecret derives the master secret from the transcript up to
 // and with ClientKeyExchange (RFC 7627, section 4).
 func NewExtendedMasterSecret(h Hash, preMaster, sessionHash []byte) *MasterSecret {
-	m := &MasterSecret{Secret: Secret{n: MaxSecretLen}, h: h}
-	prf(h, m.b[:], preMaster, "extended master secret", sessionHash)
+	m := &MasterSecret{h: h}
+	m.set(preMaster, "extended master secret", sessionHash, nil)
 	return m
+}
+
+func (m *MasterSecret) set(preMaster []byte, label string, seed1, seed2 []byte) {
+	m.n = MaxSecretLen
+	prf(m.h, m.b[:], preMaster, label, seed1, seed2)
 }
 
 // Keys expands the key block (RFC 5246, section 6.3) into both directions'
 // keys, at sequence number 0.
 func (m *MasterSecret) Keys(suite *Suite, clientRandom, serverRandom []byte) (client, server *TrafficKeys) {
-	client, server = newTrafficKeys(suite), newTrafficKeys(suite)
+	client, server = newTrafficKeysPair(suite)
 	parts := [...][]byte{client.MACKey(), server.MACKey(), client.Key(), server.Key(), client.IV(), server.IV()}
 	n := 0
 	for _, p := range parts {
@@ -82,16 +85,17 @@ func (m *MasterSecret) Keys(suite *Suite, clientRandom, serverRandom []byte) (cl
 
 // ClientVerifyData returns the client's Finished value (RFC 5246, section 7.4.9).
 func (m *MasterSecret) ClientVerifyData(transcriptHash []byte) []byte {
-	return m.verifyData("client finished", transcriptHash)
+	// This is to be inlined: then the result can be on the caller's stack.
+	return m.verifyData(make([]byte, finishedLen12), "client finished", transcriptHash)
 }
 
 // ServerVerifyData returns the server's Finished value.
 func (m *MasterSecret) ServerVerifyData(transcriptHash []byte) []byte {
-	return m.verifyData("server finished", transcriptHash)
+	return m.verifyData(make([]byte, finishedLen12), "server finished", transcriptHash)
 }
 
-func (m *MasterSecret) verifyData(label string, transcriptHash []byte) []byte {
-	out := make([]byte, finishedLen12)
+//go:noinline
+func (m *MasterSecret) verifyData(out []byte, label string, transcriptHash []byte) []byte {
 	prf(m.h, out, m.Bytes(), label, transcriptHash)
 	return out
 }

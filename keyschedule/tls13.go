@@ -36,16 +36,18 @@ type Early struct {
 
 // NewEarly starts a key schedule from psk, or from zeros if psk is empty.
 func NewEarly(h Hash, psk []byte) *Early {
-	var zeros [MaxSecretLen]byte
-	if len(psk) == 0 {
-		psk = zeros[:h.Size()]
-	}
-	return &Early{h: h, secret: extract(h, nil, psk)}
+	// This and what makes the other stages is small enough for the compiler to
+	// put them on the caller's stack, where they can be.
+	e := &Early{h: h}
+	e.begin(psk)
+	return e
 }
+
+func (e *Early) begin(psk []byte) { e.secret = extractInput(e.h, nil, psk) }
 
 // BinderKey returns the key of the PSK's binder; see [Secret.VerifyData].
 func (e *Early) BinderKey(kind PSKKind) Secret {
-	return deriveSecret(e.h, &e.secret, kind.binderLabel(), e.h.appendSum(nil, nil))
+	return deriveSecret(e.h, &e.secret, kind.binderLabel(), e.h.emptySum())
 }
 
 // ClientEarlyTrafficSecret covers ClientHello.
@@ -60,10 +62,27 @@ func (e *Early) EarlyExporterSecret(transcriptHash []byte) *Exporter {
 
 // Handshake goes on to the next stage with the (EC)DHE secret. e is wiped.
 func (e *Early) Handshake(sharedSecret []byte) *Handshake {
-	defer e.Wipe()
-	salt := deriveSecret(e.h, &e.secret, "derived", e.h.appendSum(nil, nil))
+	s := &Handshake{h: e.h}
+	s.secret = nextStage(e.h, &e.secret, sharedSecret)
+	return s
+}
+
+// nextStage returns the secret of the stage after that of secret, which it wipes.
+func nextStage(h Hash, secret *Secret, ikm []byte) Secret {
+	defer secret.Wipe()
+	salt := deriveSecret(h, secret, "derived", h.emptySum())
 	defer salt.Wipe()
-	return &Handshake{h: e.h, secret: extract(e.h, salt.Bytes(), sharedSecret)}
+	return extractInput(h, salt.Bytes(), ikm)
+}
+
+// extractInput extracts from an input of the schedule, or from zeros if there is
+// none.
+func extractInput(h Hash, salt, ikm []byte) Secret {
+	var zeros [MaxSecretLen]byte
+	if len(ikm) == 0 {
+		ikm = zeros[:h.Size()]
+	}
+	return extract(h, salt, ikm)
 }
 
 // Wipe overwrites the stage's secret.
@@ -88,11 +107,9 @@ func (s *Handshake) ServerHandshakeTrafficSecret(transcriptHash []byte) TrafficS
 
 // Main goes on to the last stage. s is wiped.
 func (s *Handshake) Main() *Main {
-	defer s.Wipe()
-	var zeros [MaxSecretLen]byte
-	salt := deriveSecret(s.h, &s.secret, "derived", s.h.appendSum(nil, nil))
-	defer salt.Wipe()
-	return &Main{h: s.h, secret: extract(s.h, salt.Bytes(), zeros[:s.h.Size()])}
+	m := &Main{h: s.h}
+	m.secret = nextStage(s.h, &s.secret, nil)
+	return m
 }
 
 // Wipe overwrites the stage's secret.
@@ -159,10 +176,11 @@ func (e *Exporter) Export(label string, context []byte, n int) ([]byte, error) {
 	if len("tls13 ")+len(label) > 255 {
 		return nil, errors.New("tls: exporter label too long")
 	}
-	secret := deriveSecret(e.h, &e.secret, label, e.h.appendSum(nil, nil))
+	secret := deriveSecret(e.h, &e.secret, label, e.h.emptySum())
 	defer secret.Wipe()
 	out := make([]byte, n)
-	expandLabel(e.h, out, secret.Bytes(), "exporter", e.h.appendSum(nil, context))
+	var sum [MaxSecretLen]byte
+	expandLabel(e.h, out, secret.Bytes(), "exporter", e.h.appendSum(sum[:0], context))
 	return out, nil
 }
 
