@@ -403,6 +403,29 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	}
 }
 
+// TestHandshakeHoldsNoBuffer looks at connections whose handshake is complete,
+// and on which nobody has called Read yet.
+func TestHandshakeHoldsNoBuffer(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		server := serverConfig("P256")
+		server.MaxVersion = v
+		for _, link := range []struct {
+			name string
+			pair func(testing.TB) (client, server net.Conn)
+		}{{"sockets", sockets}, {"pipes", pipes}} {
+			c, s := connect(t, link.pair, clientConfig(), server)
+			for _, conn := range []tlsConn{c, s} {
+				conn := conn.(*Conn)
+				conn.in.Lock()
+				if conn.in.buf != nil && len(conn.in.bytes()) == 0 {
+					t.Errorf("%s: role %v holds an empty buffer", link.name, conn.role)
+				}
+				conn.in.Unlock()
+			}
+		}
+	})
+}
+
 func TestReadFromWriteTo(t *testing.T) {
 	want := bytes.Repeat([]byte("all of it "), 30000)
 	forEachVersion(t, func(t *testing.T, v uint16) {

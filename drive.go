@@ -40,6 +40,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 		c.forget(nil)
 		c.storeSessions()
 		c.in.established()
+		c.in.release() // nobody may ever read
 		err = c.moveAtOnce()
 	}
 	if err != nil {
