@@ -1,11 +1,6 @@
 package record
 
-import (
-	"crypto/cipher"
-	"encoding/binary"
-
-	"github.com/go-handoff/tls/internal/redact"
-)
+import "encoding/binary"
 
 // explicitLen is the length of the part of an AES-GCM nonce that TLS 1.2 sends
 // in each record (RFC 5288, section 3).
@@ -15,13 +10,7 @@ const explicitLen = 8
 // with the nonces of AES-GCM (RFC 5288, section 3) if the key schedule gave a
 // salt of 4 bytes, and else with those of ChaCha20-Poly1305 (RFC 7905, section
 // 2), which are those of TLS 1.3.
-type aead12 struct {
-	redact.Value
-	aead  cipher.AEAD
-	iv    []byte         // aliases the TrafficKeys
-	nonce [nonceLen]byte // scratch, here because it would escape from a stack
-	add   [13]byte       // scratch, likewise
-}
+type aead12 aeadState
 
 func (a *aead12) explicit() int {
 	if len(a.iv) == nonceLen {
@@ -33,7 +22,7 @@ func (a *aead12) explicit() int {
 func (a *aead12) prefixLen() int      { return HeaderLen + a.explicit() }
 func (a *aead12) recordLen(n int) int { return a.prefixLen() + n + tagLen }
 func (*aead12) maxLength() int        { return MaxCiphertext12 }
-func (a *aead12) forget()             { clear(a.nonce[:]) }
+func (a *aead12) forget()             { *a = aead12{} }
 
 func (a *aead12) seal(rec []byte, seq uint64, typ ContentType, content []byte) error {
 	prefix := a.prefixLen()

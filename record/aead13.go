@@ -12,18 +12,22 @@ const (
 	nonceLen = 12
 )
 
-// aead13 is the record protection of TLS 1.3 (RFC 9846, section 5.2).
-type aead13 struct {
+// aeadState is what the AEAD constructions have.
+type aeadState struct {
 	redact.Value
 	aead  cipher.AEAD
 	iv    []byte         // aliases the TrafficKeys
 	nonce [nonceLen]byte // scratch, here because it would escape from a stack
+	add   [13]byte       // scratch, likewise; for TLS 1.2
 }
+
+// aead13 is the record protection of TLS 1.3 (RFC 9846, section 5.2).
+type aead13 aeadState
 
 func (*aead13) prefixLen() int      { return HeaderLen }
 func (*aead13) recordLen(n int) int { return HeaderLen + n + 1 + tagLen }
 func (*aead13) maxLength() int      { return MaxCiphertext13 }
-func (a *aead13) forget()           { clear(a.nonce[:]) }
+func (a *aead13) forget()           { *a = aead13{} }
 
 func (a *aead13) seal(rec []byte, seq uint64, typ ContentType, content []byte) error {
 	inner := rec[HeaderLen : len(rec)-tagLen]

@@ -89,3 +89,40 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// TestAllocationsOfAnEpoch: besides the cipher, which for AES-GCM is two
+// objects of the standard library, an epoch costs one allocation.
+func TestAllocationsOfAnEpoch(t *testing.T) {
+	forEachSuite(t, func(t *testing.T, suite *keyschedule.Suite) {
+		if suite.Cipher.IsCBC() {
+			return // HMAC and the cipher's mode are many objects of the standard library
+		}
+		k := testKeys(suite, 0)
+		cipher := testing.AllocsPerRun(20, func() {
+			if _, err := newAEAD(k); err != nil {
+				t.Fatal(err)
+			}
+		})
+		for what, f := range map[string]func(){
+			"NewSealer": func() { NewSealer(k, WithRand(nil)) },
+			"NewOpener": func() { NewOpener(k) },
+		} {
+			if n := testing.AllocsPerRun(20, f); n != cipher+1 {
+				t.Errorf("%s allocates %v times, %v of them for the cipher", what, n, cipher)
+			}
+		}
+	})
+}
+
+func BenchmarkEpoch(b *testing.B) {
+	for _, suite := range keyschedule.Suites() {
+		b.Run(suite.Name, func(b *testing.B) {
+			k := testKeys(suite, 0)
+			b.ReportAllocs()
+			for b.Loop() {
+				NewSealer(k)
+				NewOpener(k)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/fips140"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha1"
 	"crypto/subtle"
 	"hash"
@@ -54,6 +55,9 @@ type cbcSealing struct {
 }
 
 func newCBCSealing(k *keyschedule.TrafficKeys, r io.Reader) (sealing, error) {
+	if r == nil {
+		r = rand.Reader
+	}
 	mode, err := newCBC(k, cipher.NewCBCEncrypter)
 	if err != nil {
 		return nil, err

@@ -41,8 +41,17 @@ var errMAC = alert.Errorf(alert.BadRecordMAC, "record does not authenticate")
 // owns k from then on. If k's cipher is not available in this process, as in
 // FIPS 140-only mode, Open says so.
 func NewOpener(k *keyschedule.TrafficKeys) *Opener {
-	o := &Opener{keys: k, limit: k.Suite.RecordLimit()}
-	o.prot, o.err = newOpening(k)
+	var both struct { // as in NewSealer
+		Opener
+		aeadState
+	}
+	o := &both.Opener
+	o.keys, o.limit = k, k.Suite.RecordLimit()
+	if k.Suite.Cipher.IsCBC() {
+		o.prot, o.err = newCBCOpening(k)
+	} else {
+		o.prot, o.err = both.aeadState.init(k)
+	}
 	return o
 }
 

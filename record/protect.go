@@ -3,8 +3,6 @@ package record
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
-	"io"
 	"unsafe"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -13,37 +11,23 @@ import (
 	"github.com/go-handoff/tls/keyschedule"
 )
 
-// newSealing returns the construction of k's suite.
-func newSealing(k *keyschedule.TrafficKeys, r io.Reader) (sealing, error) {
-	if k.Suite.Cipher.IsCBC() {
-		if r == nil {
-			r = rand.Reader
-		}
-		return newCBCSealing(k, r)
-	}
-	a, err := newAEAD(k)
-	if err != nil {
-		return nil, err
-	}
-	if k.Suite.Version == keyschedule.VersionTLS13 {
-		return &aead13{aead: a, iv: k.IV()}, nil
-	}
-	return &aead12{aead: a, iv: k.IV()}, nil
+// aeadProtection is the construction of an AEAD suite, for both directions.
+type aeadProtection interface {
+	sealing
+	opening
 }
 
-// newOpening returns the construction of k's suite.
-func newOpening(k *keyschedule.TrafficKeys) (opening, error) {
-	if k.Suite.Cipher.IsCBC() {
-		return newCBCOpening(k)
-	}
-	a, err := newAEAD(k)
-	if err != nil {
+// init makes a the state of the construction of k's suite, and returns that.
+func (a *aeadState) init(k *keyschedule.TrafficKeys) (aeadProtection, error) {
+	var err error
+	if a.aead, err = newAEAD(k); err != nil {
 		return nil, err
 	}
+	a.iv = k.IV()
 	if k.Suite.Version == keyschedule.VersionTLS13 {
-		return &aead13{aead: a, iv: k.IV()}, nil
+		return (*aead13)(a), nil
 	}
-	return &aead12{aead: a, iv: k.IV()}, nil
+	return (*aead12)(a), nil
 }
 
 func newAEAD(k *keyschedule.TrafficKeys) (a cipher.AEAD, err error) {

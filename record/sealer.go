@@ -28,12 +28,12 @@ type Sealer struct {
 
 	keys   *keyschedule.TrafficKeys // nil without protection; counts the records
 	prot   sealing                  // nil without protection
-	plain  plaintext
-	err    error // why it seals no more
+	err    error                    // why it seals no more
 	limit  uint64
-	maxLen int // content per record, 0 for MaxPlaintext
 	pad    Padding
 	rand   io.Reader // source of CBC IVs, nil for crypto/rand
+	plain  plaintext
+	maxLen uint16 // content per record, 0 for MaxPlaintext
 }
 
 // sealing is one construction that protects records.
@@ -60,11 +60,21 @@ func WithRand(r io.Reader) Option { return func(s *Sealer) { s.rand = r } }
 // owns k from then on. If k's cipher is not available in this process, as in
 // FIPS 140-only mode, Seal says so.
 func NewSealer(k *keyschedule.TrafficKeys, opts ...Option) *Sealer {
-	s := &Sealer{keys: k, limit: k.Suite.RecordLimit()}
+	// One allocation, with a pointer from one to the other: see TrafficKeys.
+	var both struct {
+		Sealer
+		aeadState
+	}
+	s := &both.Sealer
+	s.keys, s.limit = k, k.Suite.RecordLimit()
 	for _, o := range opts {
 		o(s)
 	}
-	s.prot, s.err = newSealing(k, s.rand)
+	if k.Suite.Cipher.IsCBC() {
+		s.prot, s.err = newCBCSealing(k, s.rand)
+	} else {
+		s.prot, s.err = both.aeadState.init(k)
+	}
 	return s
 }
 
@@ -220,13 +230,13 @@ func (s *Sealer) padding(typ ContentType, n int) int {
 
 // SetMaxFragment bounds the content of a record, together with padding, to n
 // bytes from 64 (RFC 8449, section 4) to [MaxPlaintext].
-func (s *Sealer) SetMaxFragment(n int) { s.maxLen = min(max(n, 64), MaxPlaintext) }
+func (s *Sealer) SetMaxFragment(n int) { s.maxLen = uint16(min(max(n, 64), MaxPlaintext)) }
 
 func (s *Sealer) maxFragment() int {
 	if s.maxLen == 0 {
 		return MaxPlaintext
 	}
-	return s.maxLen
+	return int(s.maxLen)
 }
 
 // records returns how many records n bytes need.
