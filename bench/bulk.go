@@ -66,11 +66,11 @@ func bulkCases() (cases []Case) {
 		} {
 			cases = append(cases,
 				Case{
-					Name: fmt.Sprintf("BulkWrite%s/%s", m.name, p.name), Unit: "cpu-ns/op", More: []Stack{Raw},
+					Name: fmt.Sprintf("BulkWrite%s/%s", m.name, p.name), Unit: "cpu-ns/op", Most: noAllocs, More: []Stack{Raw},
 					Open: func(s Stack) (*Player, error) { return openBulkWrite(p, s, m.size) },
 				},
 				Case{
-					Name: fmt.Sprintf("BulkRead%s/%s", m.name, p.name), Unit: "cpu-ns/op", Target: m.read, More: []Stack{Raw},
+					Name: fmt.Sprintf("BulkRead%s/%s", m.name, p.name), Unit: "cpu-ns/op", Target: m.read, Most: noAllocs, More: []Stack{Raw},
 					Open: func(s Stack) (*Player, error) { return openBulkRead(p, s, m.size) },
 				})
 		}

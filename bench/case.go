@@ -31,6 +31,10 @@ type Case struct {
 	// Target is the ratio std/ours of the medians of Unit that is asked for, 0
 	// for none.
 	Target float64
+	// Also are other units that the stacks are compared by.
+	Also []Goal
+	// Most are targets for what is counted: how much of a unit Ours may have.
+	Most map[string]float64
 	// More are stacks beside Std and Ours. Kernel is played only if Options say
 	// so.
 	More []Stack
@@ -40,6 +44,15 @@ type Case struct {
 	// Open prepares what a stack needs to play the case.
 	Open func(Stack) (*Player, error)
 }
+
+// Goal is a ratio that is asked for, 0 for none, of the medians of a unit.
+type Goal struct {
+	Unit   string
+	Target float64
+}
+
+// Goals returns what the stacks are compared by.
+func (c Case) Goals() []Goal { return append([]Goal{{c.Unit, c.Target}}, c.Also...) }
 
 // Player plays a case with one stack.
 type Player struct {

@@ -140,8 +140,9 @@ func didResume(c conn) bool {
 }
 
 // handshakes is the case of one kind of handshake: the CPU time of both sides.
-func handshakes(name string, k kind, target float64) Case {
-	return Case{Name: name, Unit: "cpu-ns/op", Target: target, Open: func(s Stack) (*Player, error) {
+// most is how many allocations a client and a server may make.
+func handshakes(name string, k kind, target float64, most ...float64) Case {
+	c := Case{Name: name, Unit: "cpu-ns/op", Target: target, Open: func(s Stack) (*Player, error) {
 		ends, err := k.ends(s)
 		if err != nil {
 			return nil, err
@@ -155,6 +156,10 @@ func handshakes(name string, k kind, target float64) Case {
 		}
 		return &Player{Play: func(n int) (Figures, error) { return playHandshakes(k, ends, n) }}, nil
 	}}
+	if most != nil {
+		c.Most = map[string]float64{"server-allocs/op": most[server], "client-allocs/op": most[client]}
+	}
+	return c
 }
 
 // playHandshakes measures CPU time over all n handshakes, and what each side
@@ -193,14 +198,14 @@ const (
 
 // Handshakes are the cases of whole handshakes in memory.
 var Handshakes = []Case{
-	handshakes("HS13Full/x25519-p256", kind{version: v13, group: tls.X25519}, 1.30),
+	handshakes("HS13Full/x25519-p256", kind{version: v13, group: tls.X25519}, 1.30, 120, 110),
 	handshakes("HS13Full/mlkem768-p256", kind{version: v13, group: tls.X25519MLKEM768}, 1.60),
 	handshakes("HS13Full/p256-p256", kind{version: v13, group: tls.CurveP256}, 0),
 	handshakes("HS13Full/x25519-ed25519", kind{version: v13, group: tls.X25519, key: ed25519Key}, 0),
 	handshakes("HS13Full/x25519-rsa2048", kind{version: v13, group: tls.X25519, key: rsa2048Key}, 0),
 	handshakes("HS13Full/x25519-p256-chain", kind{version: v13, group: tls.X25519, chain: true}, 0),
 	handshakes("HS13Mutual/x25519-p256", kind{version: v13, group: tls.X25519, mutual: true}, 1.25),
-	handshakes("HS13Resume/x25519", kind{version: v13, group: tls.X25519, resume: true}, 1.75),
+	handshakes("HS13Resume/x25519", kind{version: v13, group: tls.X25519, resume: true}, 1.75, 60, 60),
 	handshakes("HS13Resume/mlkem768", kind{version: v13, group: tls.X25519MLKEM768, resume: true}, 0),
 	handshakes("HS12Full/x25519-p256", kind{version: v12, group: tls.X25519}, 1.25),
 	handshakes("HS12Mutual/x25519-p256", kind{version: v12, group: tls.X25519, mutual: true}, 1.25),

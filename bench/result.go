@@ -49,17 +49,15 @@ func (r *Result) Least(s Stack, unit string) float64 {
 	return slices.Min(values)
 }
 
-// Ratio returns std/s of the medians of the case's unit: how many times better
-// than crypto/tls s is.
-func (r *Result) Ratio(s Stack) float64 {
-	return r.Median(Std, r.Case.Unit) / r.Median(s, r.Case.Unit)
-}
+// Ratio returns std/s of the medians of a unit: how many times better than
+// crypto/tls s is.
+func (r *Result) Ratio(s Stack, unit string) float64 { return r.Median(Std, unit) / r.Median(s, unit) }
 
-// Ratios returns std/s in the case's unit for each pair of samples that were
-// played one after the other. What slows a machine down for longer than that
-// is not in them.
-func (r *Result) Ratios(s Stack) []float64 {
-	std, values := r.Values(Std, r.Case.Unit), r.Values(s, r.Case.Unit)
+// Ratios returns std/s in a unit for each pair of samples that were played one
+// after the other. What slows a machine down for longer than that is not in
+// them.
+func (r *Result) Ratios(s Stack, unit string) []float64 {
+	std, values := r.Values(Std, unit), r.Values(s, unit)
 	ratios := make([]float64, min(len(std), len(values)))
 	for i := range ratios {
 		ratios[i] = std[i] / values[i]
