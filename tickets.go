@@ -52,7 +52,7 @@ func (s *SessionState) copy() (*session.State, error) {
 	if s == nil || s.state == nil {
 		return nil, errors.New("tls: empty SessionState")
 	}
-	state := s.state.Clone()
+	state := s.state.Share()
 	state.Extra, state.EarlyData = s.Extra, s.EarlyData
 	return state, nil
 }

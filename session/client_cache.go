@@ -90,10 +90,13 @@ func (c *ClientCache) Take(key string) *State {
 	c.drop(server, func(s *State) bool { return s.Expired(now) })
 	var s *State
 	if n := len(server.states); n > 0 {
-		newest := server.states[n-1]
-		s = newest.Clone()
+		s = server.states[n-1]
 		if s.Version == keyschedule.VersionTLS13 {
-			c.drop(server, func(old *State) bool { return old == newest })
+			server.states[n-1] = nil
+			server.states = server.states[:n-1]
+			c.size--
+		} else {
+			s = s.Clone()
 		}
 	}
 	if len(server.states) == 0 {

@@ -68,7 +68,20 @@ func (s *State) Bytes() ([]byte, error) {
 
 // ParseState parses what [State.Bytes] returned. The result shares no memory
 // with b.
-func ParseState(b []byte) (*State, error) {
+func ParseState(b []byte) (*State, error) { return parseOwn(bytes.Clone(b)) }
+
+// parseOwn parses b, which is the result's from then on. There is no secret in
+// it any more, whatever comes out.
+func parseOwn(b []byte) (*State, error) {
+	s, err := parseAlias(b)
+	if err != nil {
+		clear(b)
+	}
+	return s, err
+}
+
+// parseAlias returns a State that aliases b, but for the secret, which it moves.
+func parseAlias(b []byte) (*State, error) {
 	r := wire.NewReader(b)
 	if format := r.U16(); !r.Failed() && format != stateFormat {
 		return nil, alert.Errorf(alert.DecodeError, "session of unknown format %d", format)
@@ -129,26 +142,28 @@ func (s *State) readConnection(r *wire.Reader) {
 	s.CipherSuite = r.U16()
 	s.CreatedAt = time.UnixMilli(int64(r.U64())).UTC()
 	s.setFlags(r)
-	s.Secret = keyschedule.NewSecret(r.Vec8(0, keyschedule.MaxSecretLen))
+	secret := r.Vec8(0, keyschedule.MaxSecretLen)
+	s.Secret = keyschedule.NewSecret(secret)
+	clear(secret)
 	s.ServerName = string(r.Vec16(0, max16))
 	s.ALPN = string(r.Vec8(0, max8))
-	s.LeafHash = own(r.Vec8(0, max8))
+	s.LeafHash = some(r.Vec8(0, max8))
 	s.SignatureScheme = r.U16()
 	s.Group = r.U16()
 }
 
 func (s *State) readPeer(r *wire.Reader) {
 	s.PeerChain = readList(r)
-	s.PeerRawKey = own(r.Vec16(0, max16))
-	s.PSKIdentity = own(r.Vec16(0, max16))
-	s.PSKHash = own(r.Vec8(0, max8))
-	s.OCSPStaple = own(r.Vec24(0, max24))
+	s.PeerRawKey = some(r.Vec16(0, max16))
+	s.PSKIdentity = some(r.Vec16(0, max16))
+	s.PSKHash = some(r.Vec8(0, max8))
+	s.OCSPStaple = some(r.Vec24(0, max24))
 	s.SCTs = readList(r)
 }
 
 func (s *State) readTicket(r *wire.Reader) {
-	s.Ticket = own(r.Vec16(0, max16))
-	s.SessionID = own(r.Vec8(0, maxSessionID))
+	s.Ticket = some(r.Vec16(0, max16))
+	s.SessionID = some(r.Vec8(0, maxSessionID))
 	s.Lifetime = time.Duration(r.U32()) * time.Second
 	s.AgeAdd = r.U32()
 	s.MaxEarlyData = r.U32()
@@ -215,8 +230,15 @@ func appendList(b []byte, list [][]byte) []byte {
 
 func readList(r *wire.Reader) (list [][]byte) {
 	v := wire.NewReader(r.Vec24(0, max24))
+	n := 0
+	for rest := v; rest.More() && n < maxList; n++ {
+		rest.Vec24(0, max24)
+	}
+	if n > 0 {
+		list = make([][]byte, 0, n)
+	}
 	for v.More() && len(list) < maxList {
-		list = append(list, own(v.Vec24(0, max24)))
+		list = append(list, some(v.Vec24(0, max24)))
 	}
 	if v.Failed() || v.Len() > 0 {
 		r.Fail()
@@ -234,10 +256,10 @@ func listSize(list [][]byte) (n int) {
 	return n
 }
 
-// own copies b, and makes an empty b nil.
-func own(b []byte) []byte {
+// some makes an empty b nil.
+func some(b []byte) []byte {
 	if len(b) == 0 {
 		return nil
 	}
-	return bytes.Clone(b)
+	return b
 }

@@ -103,7 +103,7 @@ func (r *KeyRing) Seal(s *State) ([]byte, error) {
 	if !listFits(s.PeerChain) || !listFits(s.SCTs) {
 		return nil, nil // as long as this, a peer has made it
 	}
-	b, err := s.append(make([]byte, headLen, headLen+s.sizeHint()+tagLen))
+	b, err := s.append(make([]byte, headLen, headLen+s.sizeHint()+tagLen+adLen(r.Zone)))
 	if err != nil {
 		return nil, err
 	}
@@ -143,9 +143,7 @@ func (r *KeyRing) Open(ticket []byte) (*State, error) {
 	if key == nil {
 		return nil, nil
 	}
-	plain := key.open(ticket, r.Zone)
-	defer clear(plain)
-	s, err := ParseState(plain)
+	s, err := parseOwn(key.open(ticket, r.Zone))
 	if err != nil { // damaged, or sealed by a version of this package that knew other suites
 		return nil, nil
 	}

@@ -88,7 +88,10 @@ type State struct {
 // PeerCertificates parses PeerChain, leaf first. It returns nil if the peer
 // showed no certificate.
 func (s *State) PeerCertificates() ([]*x509.Certificate, error) {
-	var chain []*x509.Certificate
+	if len(s.PeerChain) == 0 {
+		return nil, nil
+	}
+	chain := make([]*x509.Certificate, 0, len(s.PeerChain))
 	for i, der := range s.PeerChain {
 		cert, err := certs.Parse(der)
 		if err != nil {
@@ -124,6 +127,13 @@ func (s *State) Clone() *State {
 	c.Ticket = bytes.Clone(s.Ticket)
 	c.SessionID = bytes.Clone(s.SessionID)
 	c.Extra = cloneList(s.Extra)
+	return &c
+}
+
+// Share returns a copy of s with a secret of its own, so that wiping one leaves
+// the other alone. All else is the same memory: nobody may change it.
+func (s *State) Share() *State {
+	c := *s
 	return &c
 }
 

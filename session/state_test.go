@@ -359,3 +359,35 @@ func countForms(s string) (n int) {
 	}
 	return n
 }
+
+// TestShare: wiping one leaves the other alone, which is all that they do not share.
+func TestShare(t *testing.T) {
+	s := full13()
+	c := s.Share()
+	if !reflect.DeepEqual(c, s) {
+		t.Fatalf("got %+v, want %+v", c, s)
+	}
+	s.Wipe()
+	if !reflect.DeepEqual(c, full13()) {
+		t.Errorf("the copy changed with the original: %+v", c)
+	}
+}
+
+// TestParseOwnMovesTheSecret: whether it parses or not, what was parsed has no
+// secret any more.
+func TestParseOwnMovesTheSecret(t *testing.T) {
+	for _, cut := range []int{0, 1} {
+		s := full13()
+		b := mustBytes(t, s)
+		if !bytes.Contains(b, s.Secret.Bytes()) {
+			t.Fatal("the encoding has no secret")
+		}
+		got, err := parseOwn(b[:len(b)-cut])
+		if (err == nil) != (cut == 0) || err == nil && !reflect.DeepEqual(got, s) {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		if bytes.Contains(b, s.Secret.Bytes()[:8]) {
+			t.Errorf("cut by %d: the secret is still there", cut)
+		}
+	}
+}

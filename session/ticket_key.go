@@ -67,15 +67,18 @@ func (k *ticketKey) usedUp(limit uint64) bool { return k.seals.Load() > limit }
 // sealsFrom notes when the key began to seal, once.
 func (k *ticketKey) sealsFrom(t time.Time) { k.since.CompareAndSwap(0, t.UnixMilli()) }
 
-// seal seals what follows the head in b, in place, and fills in the name. It
-// returns nil, and leaves b as it is, if the key was wiped.
+// seal seals what follows the head in b, in place, and fills in the name. b has
+// room for a tag and, behind it, for the associated data. It returns nil, and
+// leaves b as it is, if the key was wiped.
 func (k *ticketKey) seal(b []byte, zone string) []byte {
 	aead := k.aead(b[keyNameLen:headLen])
 	if aead == nil {
 		return nil
 	}
 	copy(b, k.name[:])
-	return aead.Seal(b[:headLen], zeroNonce[:], b[headLen:], k.ad(zone))
+	end := len(b) + tagLen
+	ad := k.appendAD(b[end:end], zone)
+	return aead.Seal(b[:headLen:end], zeroNonce[:], b[headLen:], ad)
 }
 
 // open returns the content of a ticket, or nil if it is not authentic.
@@ -84,7 +87,9 @@ func (k *ticketKey) open(ticket []byte, zone string) []byte {
 	if aead == nil {
 		return nil
 	}
-	plain, err := aead.Open(nil, zeroNonce[:], ticket[headLen:], k.ad(zone))
+	n := len(ticket) - headLen - tagLen
+	buf := make([]byte, n+adLen(zone)) // with room for the associated data, which would escape from a stack
+	plain, err := aead.Open(buf[:0:n], zeroNonce[:], ticket[headLen:], k.appendAD(buf[n:n], zone))
 	if err != nil {
 		return nil
 	}
@@ -142,13 +147,14 @@ func newGCM(key *[32]byte) cipher.AEAD {
 	return aead
 }
 
-// ad is the associated data of a ticket.
-func (k *ticketKey) ad(zone string) []byte {
-	b := make([]byte, 0, keyNameLen+2+len(zone))
+// appendAD appends the associated data of a ticket, of adLen bytes.
+func (k *ticketKey) appendAD(b []byte, zone string) []byte {
 	b = append(b, k.name[:]...)
 	b = binary.BigEndian.AppendUint16(b, stateFormat)
 	return append(b, zone...)
 }
+
+func adLen(zone string) int { return keyNameLen + 2 + len(zone) }
 
 // wipe overwrites the key, which then neither seals nor opens.
 func (k *ticketKey) wipe() {
