@@ -15,33 +15,44 @@ import (
 type socket struct {
 	raw      syscall.RawConn
 	receiver receiver
-	sender   sender
 }
 
 func (s *socket) init(tcp *net.TCPConn) (err error) {
 	s.raw, err = tcp.SyscallConn()
 	s.receiver.init()
-	s.sender.init()
 	return err
 }
 
 // Receive implements [System].
 func (s *socket) Receive(p []byte) (Received, error) {
 	r := &s.receiver
-	r.set(p)
-	n, err := r.result(s.raw.Read(r.try))
-	if err != nil {
-		return Received{}, err
+	r.p = p
+	err := s.raw.Read(r.try)
+	r.p = nil
+	switch {
+	case err != nil:
+		return Received{}, pollError(err)
+	case r.errno != 0:
+		return Received{}, r.errno
 	}
-	return Received{N: n, Type: *r.data(), Typed: r.typed(), EOR: r.hdr.Flags&unix.MSG_EOR != 0}, nil
+	return r.got, nil
 }
 
 // SendControl implements [System].
 func (s *socket) SendControl(typ byte, b []byte) (int, error) {
-	m := &s.sender
-	*m.data() = typ
-	m.set(b)
-	return m.result(s.raw.Write(m.try))
+	var n int
+	var errno syscall.Errno
+	err := s.raw.Write(func(fd uintptr) bool {
+		n, errno = sendMessage(fd, typ, b)
+		return errno != unix.EAGAIN
+	})
+	switch {
+	case err != nil:
+		return 0, pollError(err)
+	case errno != 0:
+		return 0, errno
+	}
+	return n, nil
 }
 
 // SocketError implements [System].
@@ -84,22 +95,58 @@ func pollError(err error) error {
 	return err
 }
 
+// receiver is what one Receive at a time works with. Its callback is made once,
+// so that receiving allocates nothing; and what recvmsg needs beside the buffer
+// exists only during that call, as a connection may wait in Receive for long.
+type receiver struct {
+	p     []byte
+	got   Received
+	errno syscall.Errno
+	try   func(fd uintptr) (done bool) // for RawConn
+}
+
+func (r *receiver) init() {
+	r.try = func(fd uintptr) bool {
+		r.got, r.errno = receiveMessage(fd, r.p, 0)
+		return r.errno != unix.EAGAIN
+	}
+}
+
+// receiveMessage is one recvmsg, which does not wait.
+func receiveMessage(fd uintptr, p []byte, flags int) (Received, syscall.Errno) {
+	var m message
+	m.set(p)
+	m.hdr.SetControllen(int(unsafe.Sizeof(m.oob)))
+	n, errno := m.call(unix.SYS_RECVMSG, fd, flags)
+	if errno != 0 {
+		return Received{}, errno
+	}
+	return Received{N: n, Type: *m.data(), Typed: m.typed(), EOR: m.hdr.Flags&unix.MSG_EOR != 0}, 0
+}
+
+// sendMessage is one sendmsg of one record, which does not wait.
+func sendMessage(fd uintptr, typ byte, b []byte) (int, syscall.Errno) {
+	var m message
+	m.set(b)
+	h := m.header()
+	h.Level, h.Type = cmsgLevel, cmsgSetType
+	h.SetLen(unix.CmsgLen(1))
+	*m.data() = typ
+	m.hdr.SetControllen(unix.CmsgLen(1))
+	return m.call(unix.SYS_SENDMSG, fd, 0)
+}
+
 // message is what sendmsg and recvmsg work on: one buffer, and room for one
-// control message with a record's type. It is part of a socket, so that a call
-// allocates nothing.
+// control message with a record's type.
 type message struct {
 	hdr unix.Msghdr
 	iov unix.Iovec
 	// oob has the alignment and, on every architecture, the room for a control
 	// message with a record's type: one byte, or on FreeBSD the first of six.
 	oob [3]uint64
-
-	n     int
-	errno syscall.Errno
-	try   func(fd uintptr) (done bool) // for RawConn
 }
 
-// set makes b the buffer of the next call.
+// set makes b the buffer of the call.
 func (m *message) set(b []byte) {
 	m.iov.Base = unsafe.SliceData(b)
 	m.iov.SetLen(len(b))
@@ -108,28 +155,14 @@ func (m *message) set(b []byte) {
 	m.hdr.Control = (*byte)(unsafe.Pointer(&m.oob))
 }
 
-// result lets go of the buffer, and returns what the call returned.
-func (m *message) result(pollErr error) (int, error) {
-	m.iov.Base = nil
-	if pollErr != nil {
-		return 0, pollError(pollErr)
-	}
-	if m.errno != 0 {
-		return 0, m.errno
-	}
-	return m.n, nil
-}
-
-// call makes the system call. It reports false if the socket is not ready.
-func (m *message) call(trap, fd uintptr) bool {
+// call makes the system call.
+func (m *message) call(trap, fd uintptr, flags int) (int, syscall.Errno) {
 	for {
 		// Somebody may have made the descriptor blocking, as os.File.Fd does with a copy.
-		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if errno == unix.EINTR {
-			continue
+		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(&m.hdr)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL))
+		if errno != unix.EINTR {
+			return int(n), errno
 		}
-		m.n, m.errno = int(n), errno
-		return errno != unix.EAGAIN
 	}
 }
 
@@ -141,28 +174,9 @@ func (m *message) data() *byte {
 	return (*byte)(unsafe.Add(unsafe.Pointer(&m.oob), unix.CmsgLen(0)))
 }
 
-type receiver struct{ message }
-
-func (r *receiver) init() {
-	r.try = func(fd uintptr) bool {
-		r.hdr.SetControllen(int(unsafe.Sizeof(r.oob)))
-		return r.call(unix.SYS_RECVMSG, fd)
-	}
-}
-
 // typed reports whether the call returned the type of a record.
-func (r *receiver) typed() bool {
-	return int(r.hdr.Controllen) >= unix.CmsgLen(1) && r.header().Level == cmsgLevel && r.header().Type == cmsgGetType
-}
-
-type sender struct{ message }
-
-func (s *sender) init() {
-	h := s.header()
-	h.Level, h.Type = cmsgLevel, cmsgSetType
-	h.SetLen(unix.CmsgLen(1))
-	s.hdr.SetControllen(unix.CmsgLen(1))
-	s.try = func(fd uintptr) bool { return s.call(unix.SYS_SENDMSG, fd) }
+func (m *message) typed() bool {
+	return int(m.hdr.Controllen) >= unix.CmsgLen(1) && m.header().Level == cmsgLevel && m.header().Type == cmsgGetType
 }
 
 // setsockopt is here because package unix's functions for byte strings would

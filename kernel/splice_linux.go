@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -171,13 +170,9 @@ func emptyOrEnd(fd int) error {
 // peek looks at what the next recvmsg would return: how much, and whether it
 // has a record's type.
 func peek(fd int) (n int, typed bool, err error) {
-	var r receiver
-	r.init()
-	r.set(make([]byte, 1))
-	r.hdr.SetControllen(int(unsafe.Sizeof(r.oob)))
-	got, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.hdr)), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	r, errno := receiveMessage(uintptr(fd), make([]byte, 1), unix.MSG_PEEK)
 	if errno != 0 {
 		return 0, false, errno
 	}
-	return int(got), r.typed(), nil
+	return r.N, r.Typed, nil
 }
