@@ -72,8 +72,26 @@ func (e *Engine) establish(peer peerVerified, fin finishedVerified) error {
 		return alert.Errorf(alert.InternalError, "handshake ended without verification")
 	}
 	e.established = true
-	e.transcript.Forget()
-	e.client, e.server = nil, nil
+	e.letGo()
 	e.emit(Established{})
 	return nil
 }
+
+// letGo drops what only a handshake needs, which is most of an idle connection's
+// memory: of the Config, with all that its callbacks hold, a server needs nothing
+// any more, and a client only what is about new sessions.
+func (e *Engine) letGo() {
+	client := e.client != nil
+	e.client, e.server, e.transcript = nil, nil, keyschedule.Transcript{}
+	switch {
+	case client && e.cfg.AcceptSessions:
+	case e.cfg.Trace != nil:
+		e.cfg = &Config{Trace: e.cfg.Trace}
+	default:
+		e.cfg = &established
+	}
+}
+
+// established is the Config of engines that need nothing of theirs any more. It is
+// never changed.
+var established Config
