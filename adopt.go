@@ -122,7 +122,7 @@ func (c *Conn) adoptRX(h *handover, secret keyschedule.TrafficSecret) error {
 		c.in.install(handshake.InstallRead{Level: handshake.LevelApplication, Keys: keys, Secret: &secret})
 		return nil
 	case modeKernel:
-		c.in.level, c.in.suite, c.in.secret = handshake.LevelApplication, suite, &secret
+		c.in.level, c.in.suite = handshake.LevelApplication, suite
 		return c.adoptKernelRX(&h.in)
 	case modeEnded:
 		c.in.stop(io.EOF)
@@ -174,7 +174,6 @@ func (c *Conn) adoptTX(h *handover, secret keyschedule.TrafficSecret) error {
 		c.out.place.left.Store(c.out.sealer.Remaining())
 		return nil
 	case modeKernel:
-		c.out.secret = &secret
 		return c.adoptKernelTX(&h.out, suite)
 	case modeEnded:
 		c.out.stop(errShutdown)

@@ -271,7 +271,6 @@ type inbound struct {
 
 	kernel  *kernel.Socket // instead of opener, once it has the keys
 	flowing bool           // it has filled our last buffer, so it may have more
-	scout   []byte         // the buffer until then
 	broken  error          // why the kernel did not take the next keys
 	control []byte         // the beginning of a record that is not data
 	plan    plan
@@ -285,7 +284,7 @@ type inbound struct {
 	buf   *buffer
 	r, w  int
 	exact bool   // read no further than the end of a record
-	plain []byte // data that was not delivered yet, within buf or scout
+	plain []byte // data that was not delivered yet, within buf
 
 	received bool // anything at all
 	begun    bool // a record
@@ -308,7 +307,7 @@ func (h *inbound) init(exact bool) {
 func (h *inbound) install(ev handshake.InstallRead) {
 	h.forget()
 	if h.kernel != nil {
-		h.secret = ev.Secret
+		ev.Secret.Wipe() // the engine has it
 		h.broken = h.rekey(ev.Keys)
 		return
 	}
@@ -317,7 +316,9 @@ func (h *inbound) install(ev handshake.InstallRead) {
 
 // forget overwrites the keys.
 func (h *inbound) forget() {
-	h.opener.Wipe()
+	if h.opener != nil { // the kernel has none
+		h.opener.Wipe()
+	}
 	if h.secret != nil {
 		h.secret.Wipe()
 	}
@@ -409,6 +410,9 @@ func (h *inbound) bytes() []byte {
 
 // buffered reports whether a whole record is there that room bytes can take.
 func (h *inbound) buffered(room int) bool {
+	if h.kernel != nil {
+		return false // it has all that is there
+	}
 	n, err := h.opener.Need(h.bytes())
 	return h.err == nil && err == nil && n > record.HeaderLen && n <= h.w-h.r && n-record.HeaderLen <= room
 }

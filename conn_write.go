@@ -215,7 +215,9 @@ func (c *Conn) takeUrgent() []outgoing {
 		n -= 2
 	}
 	queue := c.queue[:n:n]
-	c.queue = c.queue[n:]
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil // what is empty would keep all that was sent
+	}
 	return queue
 }
 
@@ -350,7 +352,9 @@ func (o *outbound) stop(err error) error {
 
 // forget overwrites the keys.
 func (o *outbound) forget() {
-	o.sealer.Wipe()
+	if o.sealer != nil { // the kernel has none
+		o.sealer.Wipe()
+	}
 	if o.secret != nil {
 		o.secret.Wipe()
 	}

@@ -245,6 +245,8 @@ func (c *Conn) tryMoveTX() error {
 		return err
 	}
 	c.out.kernel, c.out.next, c.out.limit = sock, next, limit
+	c.out.forget()
+	c.out.sealer, c.out.secret = nil, nil // an idle connection holds little
 	c.out.place.enterKernel(next)
 	return nil
 }
@@ -285,6 +287,8 @@ func (c *Conn) tryMoveRX() error {
 		return err
 	}
 	c.in.kernel = sock
+	c.in.forget()
+	c.in.opener, c.in.secret = nil, nil
 	c.in.place.enterKernel(next)
 	return nil
 }

@@ -57,21 +57,20 @@ func (c *Conn) advanceKernel(dst []byte) (int, error) {
 
 // borrow returns a buffer of ours to receive into: a large one for readers that
 // bring none at all, as they want much. Who waits for a record should hold none,
-// so until there seems to be more to receive it is the few bytes of scout.
+// so until there seems to be more to receive it has a few bytes.
 func (h *inbound) borrow(want int) []byte {
-	if !h.flowing {
+	size := minDirect
+	switch {
+	case h.flowing && want == 0:
+		size = burstBufferLen
+	case h.flowing:
+		size = recordBufferLen
+	}
+	if h.buf != nil && len(h.buf.b) != size {
 		h.release()
-		if h.scout == nil {
-			h.scout = make([]byte, minDirect)
-		}
-		return h.scout
 	}
 	if h.buf == nil {
-		size := recordBufferLen
-		if want == 0 {
-			size = burstBufferLen
-		}
-		h.buf = getBuffer(size)
+		h.buf = getBufferOf(size)
 	}
 	return h.buf.b
 }

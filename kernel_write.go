@@ -190,10 +190,7 @@ func (o *outbound) kernelRoom() uint64 {
 
 // rekey gives the kernel the keys that follow a KeyUpdate.
 func (o *outbound) rekey(ev *handshake.InstallWrite) error {
-	if o.secret != nil {
-		o.secret.Wipe()
-	}
-	o.secret = ev.Secret
+	ev.Secret.Wipe() // the engine has it
 	if err := o.kernel.RekeyTX(ev.Keys); err != nil {
 		return err
 	}
