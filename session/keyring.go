@@ -33,10 +33,10 @@ import (
 // the beginning, the ring makes keys of its own until it can be read; what was
 // sealed under those is then unknown, even here.
 //
-// A ticket is key_name[16], salt[24] and the sealed encoding of the [State]:
-// AES-256-GCM with a nonce of zeros, under a key of its own, which is
-// HKDF-Expand-SHA256(key, "handoff ticket" || salt). Key name, format version
-// and zone are the associated data.
+// A ticket is key_name[16], salt[12], nonce[12] and the sealed encoding of the
+// [State]: AES-256-GCM under HKDF-Expand-SHA256(key, "handoff ticket" || salt).
+// The nonce is random for each ticket, the salt for each ring and key. Key name,
+// format version and zone are the associated data.
 //
 // All methods may be called concurrently.
 type KeyRing struct {
@@ -47,7 +47,7 @@ type KeyRing struct {
 	Interval time.Duration
 	// Time returns the current time; nil means [time.Now].
 	Time func() time.Time
-	// Rand gives keys, names and salts. It must be safe for concurrent use.
+	// Rand gives keys, names, salts and nonces. It must be safe for concurrent use.
 	// Nil means crypto/rand.
 	Rand io.Reader
 	// Zone is where tickets are good: those of another zone are unknown, though
@@ -82,15 +82,17 @@ type KeyRing struct {
 
 const (
 	defaultInterval = 12 * time.Hour
-	// defaultMaxSeals bounds the seals of this ring under one key. As each has a
-	// key of its own, by its random salt, those of a thousand rings are far from
-	// any bound of AES-GCM (NIST SP 800-38D, section 8.3).
+	// defaultMaxSeals bounds the seals of this ring under one key: to as many as
+	// AES-GCM allows with random nonces (NIST SP 800-38D, section 8.3). Rings with
+	// the same key do not add up, as each has a cipher of its own, by its random
+	// salt.
 	defaultMaxSeals = 1 << 32
 
 	keyNameLen = 16
-	saltLen    = 24
+	saltLen    = 12
+	nonceLen   = 12
 	tagLen     = 16
-	headLen    = keyNameLen + saltLen
+	headLen    = keyNameLen + saltLen + nonceLen
 	// maxTicket is half of what the extensions of a ClientHello may hold in all:
 	// with a larger ticket the client could not come back.
 	maxTicket = 1<<15 - 1
@@ -113,7 +115,7 @@ func (r *KeyRing) Seal(s *State) ([]byte, error) {
 	}
 	if _, err := io.ReadFull(r.rand(), b[keyNameLen:headLen]); err != nil {
 		clear(b)
-		return nil, alert.Errorf(alert.InternalError, "salt of a ticket: %w", err)
+		return nil, alert.Errorf(alert.InternalError, "nonce of a ticket: %w", err)
 	}
 	for {
 		key, err := r.sealingKey()

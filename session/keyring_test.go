@@ -92,12 +92,12 @@ func TestOpenUnknownContent(t *testing.T) {
 	key := [32]byte{1}
 	var r KeyRing
 	r.SetKeys([][32]byte{key})
-	salt := bytes.Repeat([]byte{7}, 24)
+	salt, nonce := bytes.Repeat([]byte{7}, 12), bytes.Repeat([]byte{9}, 12)
 	name, aead := independentKey(t, key, salt)
 	content := mustBytes(t, small13())
 	seal := func(content []byte) []byte {
-		ticket := append(bytes.Clone(name), salt...)
-		return aead.Seal(ticket, make([]byte, 12), content, append(bytes.Clone(name), 0, 3))
+		ticket := append(append(bytes.Clone(name), salt...), nonce...)
+		return aead.Seal(ticket, nonce, content, append(bytes.Clone(name), 0, 3))
 	}
 	if !opens(t, &r, seal(content)) {
 		t.Fatal("the ticket as documented does not open")
@@ -316,7 +316,7 @@ func TestRandFails(t *testing.T) {
 	if s, err := r.Open(make([]byte, 100)); s != nil || !errors.Is(err, errRand) {
 		t.Errorf("Open without randomness: %v, %v", s, err)
 	}
-	r = &KeyRing{Rand: &shortRand{2*perKey + 2*saltLen}, maxSeals: 1}
+	r = &KeyRing{Rand: &shortRand{2*perKey + 2*(saltLen+nonceLen)}, maxSeals: 1}
 	mustSeal(t, r, small13())
 	if ticket, err := r.Seal(small13()); ticket != nil || !errors.Is(err, errRand) {
 		t.Errorf("rotation without randomness: ticket %x, %v", ticket, err)

@@ -206,6 +206,9 @@ func (s *sharedRing) has(name [keyNameLen]byte) bool {
 
 func (s *sharedRing) wipe() { clear(s.keys) }
 
+// zeroNonce is for keys that seal once.
+var zeroNonce [nonceLen]byte
+
 // ringCipher returns the cipher that seals once, by its salt.
 func ringCipher(kek *[32]byte, salt []byte) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, kek[:], salt, "handoff key ring", len(kek))

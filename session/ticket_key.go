@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/binary"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,12 +26,26 @@ type ticketKey struct {
 	heard time.Time    // when the ring had it from its source, if it did; for KeyRing.mu
 	told  atomic.Int64 // when the other rings of the source knew it too, as since
 
-	mu   sync.RWMutex // held for writing while key is wiped
-	key  [ticketKeyLen]byte
-	gone bool
+	mu     sync.RWMutex // held for writing while what follows is changed
+	key    [ticketKeyLen]byte
+	gone   bool
+	sealer atomic.Pointer[ticketCipher] // made for the first seal
+	others []*ticketCipher              // of rings that sealed what was opened here, the latest last
 }
 
-const ticketKeyLen = 32
+// ticketCipher seals the tickets of one ring under one key, or opens them.
+type ticketCipher struct {
+	redact.Value
+	salt [saltLen]byte
+	aead cipher.AEAD
+}
+
+const (
+	ticketKeyLen = 32
+	// maxOthers bounds the ciphers of other rings that a key keeps. Those of
+	// more rings are made for each ticket.
+	maxOthers = 16
+)
 
 // newTicketKey makes a key with a random name.
 func newTicketKey(rand io.Reader, now time.Time) (*ticketKey, error) {
@@ -67,50 +82,92 @@ func (k *ticketKey) usedUp(limit uint64) bool { return k.seals.Load() > limit }
 // sealsFrom notes when the key began to seal, once.
 func (k *ticketKey) sealsFrom(t time.Time) { k.since.CompareAndSwap(0, t.UnixMilli()) }
 
-// seal seals what follows the head in b, in place, and fills in the name. b has
-// room for a tag and, behind it, for the associated data. It returns nil, and
-// leaves b as it is, if the key was wiped.
+// seal seals what follows the head in b, in place, under the nonce in the head,
+// and fills in the name and the salt. b has room for a tag and, behind it, for the
+// associated data. It returns nil if the key was wiped.
 func (k *ticketKey) seal(b []byte, zone string) []byte {
-	aead := k.aead(b[keyNameLen:headLen])
-	if aead == nil {
+	salt, nonce := b[keyNameLen:keyNameLen+saltLen], b[keyNameLen+saltLen:headLen]
+	c := k.sealing([saltLen]byte(salt))
+	if c == nil {
 		return nil
 	}
 	copy(b, k.name[:])
+	copy(salt, c.salt[:])
 	end := len(b) + tagLen
 	ad := k.appendAD(b[end:end], zone)
-	return aead.Seal(b[:headLen:end], zeroNonce[:], b[headLen:], ad)
+	return c.aead.Seal(b[:headLen:end], nonce, b[headLen:], ad)
 }
 
 // open returns the content of a ticket, or nil if it is not authentic.
 func (k *ticketKey) open(ticket []byte, zone string) []byte {
-	aead := k.aead(ticket[keyNameLen:headLen])
-	if aead == nil {
+	salt, nonce := ticket[keyNameLen:keyNameLen+saltLen], ticket[keyNameLen+saltLen:headLen]
+	c, kept := k.opening([saltLen]byte(salt))
+	if c == nil {
 		return nil
 	}
 	n := len(ticket) - headLen - tagLen
 	buf := make([]byte, n+adLen(zone)) // with room for the associated data, which would escape from a stack
-	plain, err := aead.Open(buf[:0:n], zeroNonce[:], ticket[headLen:], k.appendAD(buf[n:n], zone))
+	plain, err := c.aead.Open(buf[:0:n], nonce, ticket[headLen:], k.appendAD(buf[n:n], zone))
 	if err != nil {
 		return nil
+	}
+	if !kept {
+		k.keep(c) // not before it has proved to be good for something
 	}
 	return plain
 }
 
-// zeroNonce is for keys that seal once.
-var zeroNonce [12]byte
-
-// aead returns the cipher of one ticket, or nil if the key was wiped. What
-// crypto/aes makes of a ticket's key cannot be wiped; of the ring's keys it
-// gets none.
-func (k *ticketKey) aead(salt []byte) cipher.AEAD {
-	k.mu.RLock()
-	key, ok := expandTicketKey(&k.key, salt), !k.gone
-	k.mu.RUnlock()
-	defer clear(key[:])
-	if !ok {
-		return nil
+// sealing returns the cipher that seals, or nil if the key was wiped. The first
+// call makes it, with this salt.
+func (k *ticketKey) sealing(salt [saltLen]byte) *ticketCipher {
+	if c := k.sealer.Load(); c != nil {
+		return c
 	}
-	return newGCM(&key)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.sealer.Load() == nil && !k.gone {
+		k.sealer.Store(k.cipher(salt))
+	}
+	return k.sealer.Load()
+}
+
+// opening returns the cipher with this salt, or nil if the key was wiped, and
+// whether it is one that is kept.
+func (k *ticketKey) opening(salt [saltLen]byte) (c *ticketCipher, kept bool) {
+	if c = k.sealer.Load(); c != nil && c.salt == salt {
+		return c, true
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, c := range k.others {
+		if c.salt == salt {
+			return c, true
+		}
+	}
+	if k.gone {
+		return nil, false
+	}
+	return k.cipher(salt), false
+}
+
+// keep keeps a cipher of another ring.
+func (k *ticketKey) keep(c *ticketCipher) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.gone || slices.ContainsFunc(k.others, func(o *ticketCipher) bool { return o.salt == c.salt }) {
+		return
+	}
+	if len(k.others) == maxOthers {
+		k.others = slices.Delete(k.others, 0, 1)
+	}
+	k.others = append(k.others, c)
+}
+
+// cipher makes the cipher with this salt. k.mu is held.
+func (k *ticketKey) cipher(salt [saltLen]byte) *ticketCipher {
+	key := expandTicketKey(&k.key, salt[:])
+	defer clear(key[:])
+	return &ticketCipher{salt: salt, aead: newGCM(&key)}
 }
 
 // expandTicketKey is HKDF-Expand (RFC 5869, section 2.3) with HMAC-SHA256 and
@@ -156,10 +213,14 @@ func (k *ticketKey) appendAD(b []byte, zone string) []byte {
 
 func adLen(zone string) int { return keyNameLen + 2 + len(zone) }
 
-// wipe overwrites the key, which then neither seals nor opens.
+// wipe overwrites the key, which then neither seals nor opens. What crypto/aes
+// has made of keys that were derived from it cannot be overwritten: it is let go
+// of, for the garbage collector. Of the key itself crypto/aes gets nothing.
 func (k *ticketKey) wipe() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	clear(k.key[:])
 	k.gone = true
+	k.sealer.Store(nil)
+	k.others = nil
 }
