@@ -49,3 +49,17 @@ func TestTakeHandsOver(t *testing.T) {
 		}
 	}
 }
+
+// TestAllocationsOfClientCache: where each session is used at once, a cache
+// costs a copy of the session and a place in the list.
+func TestAllocationsOfClientCache(t *testing.T) {
+	c := NewClientCache(0)
+	s := full13()
+	s.CreatedAt = c.now()
+	wantAllocs(t, "Put and Take", 2, func() {
+		c.Put("server", s)
+		if c.Take("server") == nil {
+			t.Error("nothing there")
+		}
+	})
+}

@@ -24,6 +24,7 @@ type ClientCache struct {
 	size     int        // states in all servers
 	order    *list.List // of *clientServer, most recently used first
 	servers  map[string]*list.Element
+	spare    *clientServer // one that was removed: where each session is used at once, servers come and go
 }
 
 const (
@@ -47,8 +48,8 @@ func NewClientCache(capacity int) *ClientCache {
 	return &ClientCache{capacity: capacity, order: list.New(), servers: make(map[string]*list.Element)}
 }
 
-// Put adds a copy of s to the sessions of the server that key names. A nil s
-// drops all of them.
+// Put adds a copy of s, as [State.Share] makes it, to the sessions of the server
+// that key names. A nil s drops all of them.
 func (c *ClientCache) Put(key string, s *State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +59,7 @@ func (c *ClientCache) Put(key string, s *State) {
 	}
 	e := c.servers[key]
 	if e == nil {
-		e = c.order.PushFront(&clientServer{key: key})
+		e = c.order.PushFront(c.newServer(key))
 		c.servers[key] = e
 	}
 	c.order.MoveToFront(e)
@@ -66,7 +67,7 @@ func (c *ClientCache) Put(key string, s *State) {
 	if s.Version != keyschedule.VersionTLS13 {
 		c.drop(server, func(old *State) bool { return old.Version != keyschedule.VersionTLS13 })
 	}
-	server.states = append(server.states, s.Clone())
+	server.states = append(server.states, s.Share())
 	c.size++
 	if len(server.states) > maxPerServer {
 		c.dropOldest(server)
@@ -96,7 +97,7 @@ func (c *ClientCache) Take(key string) *State {
 			server.states = server.states[:n-1]
 			c.size--
 		} else {
-			s = s.Clone()
+			s = s.Share()
 		}
 	}
 	if len(server.states) == 0 {
@@ -155,4 +156,15 @@ func (c *ClientCache) remove(e *list.Element) {
 	server := c.order.Remove(e).(*clientServer)
 	c.drop(server, func(*State) bool { return true })
 	delete(c.servers, server.key)
+	server.key, c.spare = "", server
+}
+
+// newServer returns a server without sessions.
+func (c *ClientCache) newServer(key string) *clientServer {
+	server := c.spare
+	if server == nil {
+		server = new(clientServer)
+	}
+	server.key, c.spare = key, nil
+	return server
 }
