@@ -19,7 +19,7 @@ func TestCases(t *testing.T) {
 			continue // which differs in nothing else
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			r, err := Run(c, Options{Pairs: 1, Sample: time.Microsecond})
+			r, err := Run(t.Context(), c, Options{Pairs: 1, Sample: time.Microsecond})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 )
 
@@ -35,6 +37,8 @@ type Case struct {
 	Also []Goal
 	// Most are targets for what is counted: how much of a unit Ours may have.
 	Most map[string]float64
+	// OfRaw is how much of Raw's speed is asked for, 0 for none.
+	OfRaw float64
 	// More are stacks beside Std and Ours. Kernel is played only if Options say
 	// so.
 	More []Stack
@@ -82,7 +86,7 @@ type Options struct {
 }
 
 // oncePairs is how often a Case is played, at most, that is Once.
-const oncePairs = 3
+const oncePairs = 2
 
 func (o Options) pairs(c Case) int {
 	n := o.Pairs
@@ -112,8 +116,8 @@ func (o Options) sample() time.Duration {
 	return o.Sample
 }
 
-// Run plays a case by all of its stacks in turn.
-func Run(c Case, o Options) (*Result, error) {
+// Run plays a case by all of its stacks in turn, until ctx ends.
+func Run(ctx context.Context, c Case, o Options) (*Result, error) {
 	players := map[Stack]*Player{}
 	defer func() {
 		for p := range maps.Values(players) {
@@ -136,6 +140,9 @@ func Run(c Case, o Options) (*Result, error) {
 	}
 	for range o.pairs(c) {
 		for _, s := range r.Stacks {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			f, err := players[s].Play(r.N)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", c.Name, s, err)
@@ -168,17 +175,20 @@ func calibrate(players map[Stack]*Player, sample time.Duration) (int, error) {
 	}
 }
 
+// longSample is so long that no chance makes it.
+const longSample = 500 * time.Millisecond
+
 // timeTwice returns the shorter of two times that n operations take: one alone
 // may be that of a machine which was busy with something else.
 func timeTwice(p *Player, n int) (time.Duration, error) {
-	var shorter time.Duration
-	for i := range 2 {
+	shorter := time.Duration(math.MaxInt64)
+	for range 2 {
 		start := time.Now()
 		if _, err := p.Play(n); err != nil {
 			return 0, err
 		}
-		if took := time.Since(start); i == 0 || took < shorter {
-			shorter = took
+		if shorter = min(shorter, time.Since(start)); shorter >= longSample {
+			break
 		}
 	}
 	return shorter, nil

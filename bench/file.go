@@ -22,16 +22,14 @@ var fileSize int64 = 1 << 30
 // The client is in another process and drops what it gets.
 //
 // System calls are the process's own count of reads and writes, sendfile among
-// them. The copies of each byte between buffers in user space, or into and out of
-// it, besides its encryption:
+// them. The copies of each byte between buffers of user space, and into and out of
+// it, besides its encryption, are known by reading the code, not measured:
 //
-//	std     read(2) into io.Copy's buffer, memmove into the record's,
-//	        encryption in place, write(2): 3
-//	ours    read(2) into a buffer of four records, encryption from there into
-//	        another one, write(2): 2
-//	kernel  sendfile(2): 0
-//
-// They are known by reading the code, not measured.
+//	std     read(2) into io.Copy's 32 KiB, memmove into the record's buffer,
+//	        encryption in place, write(2) of a record: 3
+//	ours    read(2) into 64 KiB, memmove into the buffer of four records,
+//	        encryption in place, write(2) of four: 3
+//	kernel  sendfile(2): none in user space
 var Files = []Case{
 	{
 		Name: "FileServe/http1", Unit: "cpu-ns/MB", Target: 1.15, Also: []Goal{{"syscalls/MB", 2}}, More: []Stack{Kernel},

@@ -53,18 +53,6 @@ func (r *Result) Least(s Stack, unit string) float64 {
 // crypto/tls s is.
 func (r *Result) Ratio(s Stack, unit string) float64 { return r.Median(Std, unit) / r.Median(s, unit) }
 
-// Ratios returns std/s in a unit for each pair of samples that were played one
-// after the other. What slows a machine down for longer than that is not in
-// them.
-func (r *Result) Ratios(s Stack, unit string) []float64 {
-	std, values := r.Values(Std, unit), r.Values(s, unit)
-	ratios := make([]float64, min(len(std), len(values)))
-	for i := range ratios {
-		ratios[i] = std[i] / values[i]
-	}
-	return ratios
-}
-
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0

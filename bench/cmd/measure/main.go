@@ -1,0 +1,89 @@
+// Command measure plays the cases of package bench and writes what they gave:
+//
+//	RESULTS.txt  every sample, as lines of Go benchmarks: benchstat -col /stack RESULTS.txt
+//	RESULTS.md   medians, ratios, targets
+//	RESULTS.svg  the ratios as a chart
+//
+// It takes some minutes. Figures are CPU time, and both stacks are played in
+// turn, so that the machine may have other work; a quiet one gives narrower
+// intervals.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/go-handoff/tls/bench"
+	"github.com/go-handoff/tls/kernel"
+)
+
+func main() {
+	bench.Peer()
+	cases := flag.String("cases", ".", "play the cases whose names match this `regexp`")
+	pairs := flag.Int("pairs", 9, "how many samples each stack gives")
+	sample := flag.Duration("time", 100*time.Millisecond, "how long a sample takes, about")
+	dir := flag.String("o", ".", "the `directory` that the results are written to")
+	flag.Parse()
+	if err := run(*cases, bench.Options{Pairs: *pairs, Sample: *sample}, *dir); err != nil {
+		fmt.Fprintln(os.Stderr, "measure:", err)
+		os.Exit(1)
+	}
+}
+
+// report is what was measured.
+type report struct {
+	machine bench.Machine
+	kernel  *kernel.Report
+	date    time.Time
+	options bench.Options
+	results []*bench.Result
+	failed  []failure
+}
+
+// failure is a case that could not be played.
+type failure struct {
+	name string
+	err  error
+}
+
+func run(cases string, o bench.Options, dir string) error {
+	match, err := regexp.Compile(cases)
+	if err != nil {
+		return err
+	}
+	r := &report{machine: bench.ThisMachine(), kernel: kernel.Probe(), date: time.Now().UTC(), options: o}
+	r.options.Kernel = r.kernel.Available
+	r.play(match)
+	for name, write := range map[string]func(string) error{"RESULTS.txt": r.writeText, "RESULTS.md": r.writeTable, "RESULTS.svg": r.writeChart} {
+		if err := write(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// play plays what matches. A case that fails is reported as such: the others
+// are worth something still.
+func (r *report) play(match *regexp.Regexp) {
+	for _, c := range bench.All() {
+		if !match.MatchString(c.Name) {
+			continue
+		}
+		result, err := bench.Run(context.Background(), c, r.options)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			r.failed = append(r.failed, failure{c.Name, err})
+			continue
+		}
+		r.results = append(r.results, result)
+		for _, row := range result.Rows() {
+			fmt.Fprintf(os.Stderr, "%-28s %-18s %-6s %10s -> %10s  %s %s %s\n", row.Case, row.Unit, row.Stack,
+				bench.Format(row.Other, row.Unit), bench.Format(row.Value, row.Unit), row.RatioText(), row.Asked(), row.Verdict())
+		}
+	}
+}
