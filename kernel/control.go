@@ -112,71 +112,58 @@ func (r *receiver) init() {
 	}
 }
 
-// receiveMessage is one recvmsg, which does not wait.
+// controlMessage has the alignment and, on every architecture, the room for a
+// control message with a record's type: one byte, or on FreeBSD the first of six.
+type controlMessage [3]uint64
+
+// header is how the message begins.
+func (m *controlMessage) header() *unix.Cmsghdr { return (*unix.Cmsghdr)(unsafe.Pointer(m)) }
+
+// data is the first byte that the message carries, the type.
+func (m *controlMessage) data() *byte { return (*byte)(unsafe.Add(unsafe.Pointer(m), unix.CmsgLen(0))) }
+
+// receiveMessage is one recvmsg, which does not wait. What it needs stays on the
+// stack as long as only this function takes addresses.
 func receiveMessage(fd uintptr, p []byte, flags int) (Received, syscall.Errno) {
-	var m message
-	m.set(p)
-	m.hdr.SetControllen(int(unsafe.Sizeof(m.oob)))
-	n, errno := m.call(unix.SYS_RECVMSG, fd, flags)
+	var control controlMessage
+	iov := unix.Iovec{Base: unsafe.SliceData(p)}
+	iov.SetLen(len(p))
+	hdr := unix.Msghdr{Iov: &iov, Control: (*byte)(unsafe.Pointer(&control))}
+	hdr.SetIovlen(1)
+	hdr.SetControllen(int(unsafe.Sizeof(control)))
+	n, errno := message(unix.SYS_RECVMSG, fd, &hdr, flags)
 	if errno != 0 {
 		return Received{}, errno
 	}
-	return Received{N: n, Type: *m.data(), Typed: m.typed(), EOR: m.hdr.Flags&unix.MSG_EOR != 0}, 0
+	h := control.header()
+	typed := int(hdr.Controllen) >= unix.CmsgLen(1) && h.Level == cmsgLevel && h.Type == cmsgGetType
+	return Received{N: n, Type: *control.data(), Typed: typed, EOR: hdr.Flags&unix.MSG_EOR != 0}, 0
 }
 
 // sendMessage is one sendmsg of one record, which does not wait.
 func sendMessage(fd uintptr, typ byte, b []byte) (int, syscall.Errno) {
-	var m message
-	m.set(b)
-	h := m.header()
+	var control controlMessage
+	h := control.header()
 	h.Level, h.Type = cmsgLevel, cmsgSetType
 	h.SetLen(unix.CmsgLen(1))
-	*m.data() = typ
-	m.hdr.SetControllen(unix.CmsgLen(1))
-	return m.call(unix.SYS_SENDMSG, fd, 0)
+	*control.data() = typ
+	iov := unix.Iovec{Base: unsafe.SliceData(b)}
+	iov.SetLen(len(b))
+	hdr := unix.Msghdr{Iov: &iov, Control: (*byte)(unsafe.Pointer(&control))}
+	hdr.SetIovlen(1)
+	hdr.SetControllen(unix.CmsgLen(1))
+	return message(unix.SYS_SENDMSG, fd, &hdr, 0)
 }
 
-// message is what sendmsg and recvmsg work on: one buffer, and room for one
-// control message with a record's type.
-type message struct {
-	hdr unix.Msghdr
-	iov unix.Iovec
-	// oob has the alignment and, on every architecture, the room for a control
-	// message with a record's type: one byte, or on FreeBSD the first of six.
-	oob [3]uint64
-}
-
-// set makes b the buffer of the call.
-func (m *message) set(b []byte) {
-	m.iov.Base = unsafe.SliceData(b)
-	m.iov.SetLen(len(b))
-	m.hdr.Iov = &m.iov
-	m.hdr.SetIovlen(1)
-	m.hdr.Control = (*byte)(unsafe.Pointer(&m.oob))
-}
-
-// call makes the system call.
-func (m *message) call(trap, fd uintptr, flags int) (int, syscall.Errno) {
+// message makes the system call of that number.
+func message(trap, fd uintptr, hdr *unix.Msghdr, flags int) (int, syscall.Errno) {
 	for {
 		// Somebody may have made the descriptor blocking, as os.File.Fd does with a copy.
-		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(&m.hdr)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL))
+		n, _, errno := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(hdr)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL))
 		if errno != unix.EINTR {
 			return int(n), errno
 		}
 	}
-}
-
-// header is the control message.
-func (m *message) header() *unix.Cmsghdr { return (*unix.Cmsghdr)(unsafe.Pointer(&m.oob)) }
-
-// data is the first byte that the control message carries, the type.
-func (m *message) data() *byte {
-	return (*byte)(unsafe.Add(unsafe.Pointer(&m.oob), unix.CmsgLen(0)))
-}
-
-// typed reports whether the call returned the type of a record.
-func (m *message) typed() bool {
-	return int(m.hdr.Controllen) >= unix.CmsgLen(1) && m.header().Level == cmsgLevel && m.header().Type == cmsgGetType
 }
 
 // setsockopt is here because package unix's functions for byte strings would
