@@ -299,7 +299,7 @@ type inbound struct {
 }
 
 func (h *inbound) init(exact bool) {
-	h.opener, h.exact = new(record.Opener), exact
+	h.opener, h.exact = record.NewOpener(nil), exact
 	h.plan.settled = true // until the handshake is complete
 }
 
@@ -311,7 +311,8 @@ func (h *inbound) install(ev handshake.InstallRead) {
 		h.broken = h.rekey(ev.Keys)
 		return
 	}
-	h.opener, h.level, h.secret, h.suite = record.NewOpener(ev.Keys), ev.Level, ev.Secret, ev.Keys.Suite
+	h.opener.Install(ev.Keys)
+	h.level, h.secret, h.suite = ev.Level, ev.Secret, ev.Keys.Suite
 }
 
 // forget overwrites the keys.

@@ -333,7 +333,7 @@ const (
 )
 
 func (o *outbound) init(r role) {
-	o.sealer = new(record.Sealer)
+	o.sealer = record.NewSealer(nil)
 	o.plan.settled = true // until the handshake is complete
 	if r == roleClient {
 		o.sealer.SetPlaintextVersion(helloVersion)
@@ -381,7 +381,10 @@ func (o *outbound) install(ev *handshake.InstallWrite, cfg *Config) {
 
 // seal makes keys those of the next records.
 func (o *outbound) seal(keys *keyschedule.TrafficKeys, cfg *Config) {
-	o.sealer = record.NewSealer(keys, record.WithRand(cfg.rand()))
+	if o.sealer == nil { // the kernel had none
+		o.sealer = record.NewSealer(nil)
+	}
+	o.sealer.Install(keys, record.WithRand(cfg.rand()))
 	o.sealer.SetPadding(cfg.RecordPadding)
 }
 

@@ -17,6 +17,7 @@ type Opener struct {
 
 	keys  *keyschedule.TrafficKeys // nil without protection; counts the records
 	prot  opening                  // nil without protection
+	own   *aeadState               // what prot is, if it is an AEAD; may be nil before the first keys
 	err   error                    // why it opens no more
 	limit uint64
 	begun bool // a plaintext record was opened
@@ -39,20 +40,35 @@ var errMAC = alert.Errorf(alert.BadRecordMAC, "record does not authenticate")
 
 // NewOpener returns an Opener that unprotects with k, from record k.Seq on. It
 // owns k from then on. If k's cipher is not available in this process, as in
-// FIPS 140-only mode, Open says so.
+// FIPS 140-only mode, Open says so. Without k it is the epoch before the first
+// keys, with room for those that [Opener.Install] brings.
 func NewOpener(k *keyschedule.TrafficKeys) *Opener {
 	var both struct { // as in NewSealer
 		Opener
 		aeadState
 	}
 	o := &both.Opener
-	o.keys, o.limit = k, k.Suite.RecordLimit()
+	o.own = &both.aeadState
+	if k != nil {
+		o.Install(k)
+	}
+	return o
+}
+
+// Install ends the epoch, as Wipe does, and begins that of k, as with a new
+// Opener.
+func (o *Opener) Install(k *keyschedule.TrafficKeys) {
+	o.Wipe()
+	own := o.own
+	if own == nil {
+		own = new(aeadState)
+	}
+	*o = Opener{keys: k, own: own, limit: k.Suite.RecordLimit()}
 	if k.Suite.Cipher.IsCBC() {
 		o.prot, o.err = newCBCOpening(k)
 	} else {
-		o.prot, o.err = both.aeadState.init(k)
+		o.prot, o.err = own.init(k)
 	}
-	return o
 }
 
 // Need returns how many bytes from buf's start on make up its first record, or

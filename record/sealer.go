@@ -28,6 +28,7 @@ type Sealer struct {
 
 	keys   *keyschedule.TrafficKeys // nil without protection; counts the records
 	prot   sealing                  // nil without protection
+	own    *aeadState               // what prot is, if it is an AEAD; may be nil before the first keys
 	err    error                    // why it seals no more
 	limit  uint64
 	pad    Padding
@@ -58,7 +59,8 @@ func WithRand(r io.Reader) Option { return func(s *Sealer) { s.rand = r } }
 
 // NewSealer returns a Sealer that protects with k, from record k.Seq on. It
 // owns k from then on. If k's cipher is not available in this process, as in
-// FIPS 140-only mode, Seal says so.
+// FIPS 140-only mode, Seal says so. Without k it is the epoch before the first
+// keys, with room for those that [Sealer.Install] brings.
 func NewSealer(k *keyschedule.TrafficKeys, opts ...Option) *Sealer {
 	// One allocation, with a pointer from one to the other: see TrafficKeys.
 	var both struct {
@@ -66,16 +68,30 @@ func NewSealer(k *keyschedule.TrafficKeys, opts ...Option) *Sealer {
 		aeadState
 	}
 	s := &both.Sealer
-	s.keys, s.limit = k, k.Suite.RecordLimit()
+	s.own = &both.aeadState
+	if k != nil {
+		s.Install(k, opts...)
+	}
+	return s
+}
+
+// Install ends the epoch, as Wipe does, and begins that of k, as with a new
+// Sealer: what was set for the one before does not hold any more.
+func (s *Sealer) Install(k *keyschedule.TrafficKeys, opts ...Option) {
+	s.Wipe()
+	own := s.own
+	if own == nil {
+		own = new(aeadState)
+	}
+	*s = Sealer{keys: k, own: own, limit: k.Suite.RecordLimit()}
 	for _, o := range opts {
 		o(s)
 	}
 	if k.Suite.Cipher.IsCBC() {
 		s.prot, s.err = newCBCSealing(k, s.rand)
 	} else {
-		s.prot, s.err = both.aeadState.init(k)
+		s.prot, s.err = own.init(k)
 	}
-	return s
 }
 
 // Seal appends to dst the records that carry payload as type typ: one for each
