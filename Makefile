@@ -5,6 +5,8 @@
 #             the RFCs' sentences, if HANDOFF_RFC_TEXTS says where their texts are
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
+# make bench  measures this stack beside crypto/tls, and writes bench/RESULTS.*
+# make bench-gate  fails if something has become slower, or allocates more
 # make interop  connections with other people's programs, which it writes a table of
 # make lab    the tests of kernel TLS in Linux 7.2, 6.12 and 6.1, which it boots
 # make lab-qemu  some of them in Debian's own kernel, in QEMU
@@ -44,9 +46,9 @@ each = for m in $(MODULES); do echo "== $$m: $(strip $(1))"; (cd $$m && $(1)); d
 # with_tests returns those of some packages that have tests.
 with_tests = $(foreach p,$(1),$(if $(wildcard $(p)/*_test.go),$(p)))
 
-.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz fuzz-short lint cover interop lab lab-qemu bogo
+.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz fuzz-short lint cover interop lab lab-qemu bogo bench bench-gate
 
-test: tools gofmt vet staticcheck govulncheck allocs faults race fuzz-short bogo lab
+test: tools gofmt vet staticcheck govulncheck allocs faults bench-gate race fuzz-short bogo lab
 
 tools:
 	@missing=; \
@@ -120,6 +122,15 @@ bogo:
 	else echo "WARNING: BORINGSSL'S TESTS ARE NOT RUN: HANDOFF_BOGO_RUNNER does not say where their runner is (see conformance/bogo/doc.go)"; fi
 	@if [ -n "$${HANDOFF_RFC_TEXTS:-}" ]; then go test -count=1 -run TestComplete ./conformance/requirements; \
 	else echo "WARNING: THE ROWS OF conformance/requirements ARE NOT COMPARED WITH THE RFCS: HANDOFF_RFC_TEXTS does not say where their texts are"; fi
+
+# About ten minutes. BENCHFLAGS may have -cases REGEXP, -pairs N and -time D.
+bench:
+	@cd bench && go run ./cmd/measure -o . $(BENCHFLAGS)
+
+# Ratios to crypto/tls in the same run, with a margin, and exact counts: a machine
+# that does other work may do this too.
+bench-gate:
+	@cd bench && go test -count=1 -run '^TestGate' .
 
 lint:
 	@$(call each, go run $(GOLANGCILINT) run --config $(CURDIR)/.golangci.yml ./...)

@@ -1,7 +1,7 @@
 // Command handoff serves, fetches and inspects over the TLS stack of
-// github.com/go-handoff/tls. It never uses crypto/tls's protocol: what it shows
-// is this stack at work with the stock net/http, curl, OpenSSL and anything
-// else that speaks TLS 1.2 (RFC 5246) or TLS 1.3 (RFC 9846).
+// github.com/go-handoff/tls. But for bench it never uses crypto/tls's
+// protocol: what it shows is this stack at work with the stock net/http, curl,
+// OpenSSL and anything else that speaks TLS 1.2 (RFC 5246) or TLS 1.3 (RFC 9846).
 //
 //	handoff serve DIR          serve a directory over HTTPS
 //	handoff get URL            fetch a file over HTTPS
@@ -10,6 +10,7 @@
 //	handoff handover           replace a server under an open download
 //	handoff tickets WHERE      show or rotate the ticket keys that servers share
 //	handoff probe              show what this kernel can do with TLS
+//	handoff bench              measure this stack beside crypto/tls
 //
 // Data goes to standard output and everything else to standard error. An error
 // is one line; the exit status is then 1, or 2 for a mistake in the command

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/go-handoff/tls v0.0.0
+	github.com/go-handoff/tls/bench v0.0.0
 	github.com/go-handoff/tls/session/etcd v0.0.0
 	github.com/go-handoff/tls/session/redis v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
@@ -42,6 +43,7 @@ require (
 
 replace (
 	github.com/go-handoff/tls => ../..
+	github.com/go-handoff/tls/bench => ../../bench
 	github.com/go-handoff/tls/session/etcd => ../../session/etcd
 	github.com/go-handoff/tls/session/redis => ../../session/redis
 )

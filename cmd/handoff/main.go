@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/go-handoff/tls/bench"
 )
 
 // cli is the grammar of the command line.
@@ -24,6 +26,7 @@ type cli struct {
 	Handover    handoverCmd      `cmd:"" help:"Replace a server under an open download, and show that nothing is lost."`
 	Tickets     ticketsCmd       `cmd:"" help:"Show the ticket keys that servers share, or rotate them."`
 	Probe       probeCmd         `cmd:"" help:"Show what this kernel can do with TLS."`
+	Bench       benchCmd         `cmd:"" help:"Measure this stack beside crypto/tls on this machine."`
 	Help        helpCmd          `cmd:"" help:"Print help on a command."`
 	Version     versionCmd       `cmd:"" help:"Print the version."`
 	VersionFlag kong.VersionFlag `name:"version" help:"Print the version."`
@@ -44,6 +47,7 @@ const (
 )
 
 func main() {
+	bench.Peer() // does not return in a child that bench has started
 	ctx := stopBySignal()
 	os.Exit(run(ctx, &process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
 }

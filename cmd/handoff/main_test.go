@@ -62,6 +62,10 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", ".", "--tickets", "reddis://me:password@localhost"}, `--tickets "reddis:..." is none of`},
 		{[]string{"tickets", "file:keys", "--new-key", "key"}, "--new-key goes with nothing else"},
 		{[]string{"demo", "extra"}, "unexpected argument extra"},
+		{[]string{"bench", "--cases", "("}, "--cases: error parsing regexp"},
+		{[]string{"bench", "--cases", "nothing"}, "--cases nothing matches no case"},
+		{[]string{"bench", "--pairs", "0"}, "--pairs 0 is no number"},
+		{[]string{"bench", "--time=-1s"}, "--time -1s is no time"},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			r := handoff(t, nil, test.args...)
@@ -117,7 +121,7 @@ func TestHelp(t *testing.T) {
 	if asked := handoff(t, nil, "help"); asked != all {
 		t.Errorf("help is not --help: %+v", asked)
 	}
-	for _, name := range []string{"serve", "get", "connect", "demo", "handover", "tickets", "probe"} {
+	for _, name := range []string{"serve", "get", "connect", "demo", "handover", "tickets", "probe", "bench"} {
 		if !strings.Contains(all.stdout, "\n  "+name+" ") {
 			t.Errorf("%s is not in the list:\n%s", name, all.stdout)
 		}
