@@ -227,8 +227,8 @@ type Config struct {
 	// handshake.DefaultProvider.
 	Provider handshake.Provider
 	// Kernel says which directions of a connection over TCP the kernel takes
-	// over, and when. By default it sends, from the first large ReadFrom on, and
-	// does not receive. Conn.Offload says what became of it.
+	// over, and when. By default it sends, from the first ReadFrom on that pays
+	// for the move (see [kernel.Policy]), and does not receive. Conn.Offload says what became of it.
 	Kernel kernel.Policy
 
 	mutex       sync.RWMutex        // protects the three below

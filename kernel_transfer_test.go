@@ -379,3 +379,29 @@ func TestKernelIdleSplice(t *testing.T) {
 		})
 	}
 }
+
+// TestKernelBreakEven sends small files until moving the connection pays.
+func TestKernelBreakEven(t *testing.T) {
+	file, err := os.Open(bulkFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, g := range kernelGrounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			client, server := kernelConfigs(VersionTLS13, kernel.Policy{})
+			c, s := connect(t, g.network, client, server)
+			go func() { _, _ = io.Copy(io.Discard, s) }()
+			for sent := int64(0); sent < breakEven; {
+				wantPlaces(t, c, UserSpace, UserSpace)
+				for _, size := range []int64{minTransfer - 1, breakEven / 4} {
+					if n, err := c.(*Conn).ReadFrom(io.LimitReader(file, size)); n != size || err != nil {
+						t.Fatal(n, err)
+					}
+					sent += size
+				}
+			}
+			wantPlaces(t, c, KernelSoftware, UserSpace)
+		})
+	}
+}

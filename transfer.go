@@ -21,9 +21,12 @@ const (
 	// transferChunk is how much the kernel is given before anything else that is
 	// to be sent gets its turn.
 	transferChunk = 1 << 20
-	// minTransfer is the least that a direction moves to the kernel for: less
-	// does not pay for the system calls.
+	// minTransfer is the least that a direction moves to the kernel for, and
+	// breakEven what the connection must have sent by then, the transfer included.
+	// Moving costs about what a sendfile saves of this many bytes
+	// (bench/kernelmode/RESULTS.md); who has sent as much may well send as much again.
 	minTransfer = record.MaxPlaintext
+	breakEven   = 1 << 17
 )
 
 // ReadFrom writes all that r has. It is how io.Copy writes to a Conn, and with
@@ -112,7 +115,7 @@ func (c *Conn) transferSize(source io.Reader, n int64) int64 {
 	switch r := source.(type) {
 	case *net.TCPConn:
 		if _, ok := c.conn.(*net.TCPConn); ok {
-			return min(n, minTransfer)
+			return min(n, breakEven)
 		}
 	case *os.File:
 		_, ok := c.conn.(io.ReaderFrom)
@@ -133,12 +136,17 @@ func (c *Conn) moveFor(size int64) (bool, error) {
 	c.out.Lock()
 	defer c.unlockOut()
 	c.planTX()
-	if !c.out.plan.settled && (c.out.moveDue() || planTX(&c.config.Kernel).atTransfer() && size >= minTransfer) {
+	if !c.out.plan.settled && (c.out.moveDue() || c.out.pays(size)) {
 		if err := c.moveTX(); err != nil {
 			return false, err
 		}
 	}
 	return c.out.kernel != nil, nil
+}
+
+// pays reports whether a transfer of size bytes is what the direction waits for.
+func (o *outbound) pays(size int64) bool {
+	return o.plan.atTransfer() && size >= minTransfer && o.written+size >= breakEven
 }
 
 // sendFile sends src, whose reader is file, by sendfile.
@@ -347,7 +355,7 @@ func sinkOf(w io.Writer) func(*kernel.Pipe) (int64, error) {
 		if _, ok := w.conn.(*net.TCPConn); !ok {
 			return nil
 		}
-		if moved, err := w.moveFor(minTransfer); err == nil && moved {
+		if moved, err := w.moveFor(breakEven); err == nil && moved {
 			return w.drain
 		}
 	}

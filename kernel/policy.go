@@ -1,8 +1,16 @@
 package kernel
 
 // Policy says what of a connection the kernel shall do, and when. Its zero value
-// is the default: send through the kernel where that works, and receive in user
-// space.
+// is the default: send through the kernel where that works and pays, which is
+// for files and streams, and receive in user space.
+//
+// It is what measuring says (bench/kernelmode/RESULTS.md). A file by sendfile
+// costs a server fewer instructions and system calls than in user space, and no
+// copy in it; data that the program holds costs more, as the kernel copies it
+// before it protects it. Moving costs as much as a sendfile of about 100 KiB
+// saves. Receiving through the kernel costs more than in user space, unless the
+// data goes on by splice or many connections should hold little memory while
+// they are idle.
 type Policy struct {
 	// TX and RX are about the sending and the receiving direction. The default
 	// is Auto for TX and Off for RX.
@@ -26,7 +34,7 @@ const (
 )
 
 // When says when a direction moves to the kernel. Short connections lose by
-// the system calls that the move costs.
+// what the move costs.
 type When int64
 
 const (
@@ -34,9 +42,10 @@ const (
 	WhenDefault When = 0
 	// AtOnce moves when the handshake is complete.
 	AtOnce When = -1
-	// AtTransfer moves when a whole file or stream is to be carried: at the
-	// first ReadFrom for the sending direction, at the first WriteTo for the
-	// receiving one.
+	// AtTransfer moves when a whole file or stream is to be carried: for the
+	// sending direction at the first ReadFrom of a TCP connection, or of 16 KiB or
+	// more of a file with which the connection will have sent 128 KiB; at the first
+	// WriteTo for the receiving one.
 	AtTransfer When = -2
 )
 
