@@ -31,41 +31,40 @@ func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sig
 		}
 		m.entries = append(m.entries, entry)
 	}
-	raw, err := e.compressed(m, want.compress)
+	if len(cert.Chain) == 0 {
+		e.send(LevelHandshake, m.append)
+		return nil
+	}
+	compressed, err := e.compressed(m, want.compress)
 	if err != nil {
 		return err
-	}
-	if len(cert.Chain) == 0 {
-		e.send(LevelHandshake, raw)
-		return nil
 	}
 	scheme, err := selectScheme(versionTLS13, cert, peer)
 	if err != nil {
 		return err
 	}
-	e.send(LevelHandshake, raw)
+	if compressed != nil {
+		e.send(LevelHandshake, compressed.append)
+	} else {
+		e.send(LevelHandshake, m.append)
+	}
 	sig, err := sign(e.cfg.Rand, cert.PrivateKey, scheme, signedContent13(sigContext, e.transcript.Sum()))
 	if err != nil {
 		return alert.Wrap(alert.InternalError, err)
 	}
 	e.neg.LocalCertificate, e.neg.LocalSignatureScheme = cert, scheme
-	e.send(LevelHandshake, (&certificateVerify{scheme: scheme, signature: sig}).marshal())
+	e.send(LevelHandshake, (&certificateVerify{scheme: scheme, signature: sig}).append)
 	return nil
 }
 
-// compressed returns m to be sent, compressed if there is something in it and the
-// peer likes one of our algorithms.
-func (e *Engine) compressed(m *certificate13, peer []certCompressionAlg) ([]byte, error) {
-	raw := m.marshal()
+// compressed returns what to send in place of m, nil if the peer likes none of our
+// algorithms.
+func (e *Engine) compressed(m *certificate13, peer []certCompressionAlg) (*compressedCertificate, error) {
 	z := e.cfg.compressor(peer)
-	if z == nil || len(m.entries) == 0 {
-		return raw, nil
+	if z == nil {
+		return nil, nil
 	}
-	c, err := z.compress(raw[messageHeaderLen:])
-	if err != nil {
-		return nil, err
-	}
-	return c.marshal(), nil
+	return z.compress(m.append(nil)[messageHeaderLen:])
 }
 
 // decompress opens a CompressedCertificate (RFC 8879, section 4).
@@ -169,13 +168,13 @@ func certificateAlert(err error) alert.Description {
 
 // applicationKeys derives the application secrets of both directions and the
 // exporter over the transcript up to the server's Finished.
-func (e *Engine) applicationKeys(main *keyschedule.Main, transcriptHash []byte, clientRandom [32]byte) {
+func (e *Engine) applicationKeys(main *keyschedule.Main, transcriptHash []byte, clientRandom *[32]byte) {
 	client := main.ClientApplicationTrafficSecret(transcriptHash)
 	server := main.ServerApplicationTrafficSecret(transcriptHash)
 	exporter := main.ExporterMainSecret(transcriptHash)
-	e.cfg.logSecret("CLIENT_TRAFFIC_SECRET_0", clientRandom, client.Bytes())
-	e.cfg.logSecret("SERVER_TRAFFIC_SECRET_0", clientRandom, server.Bytes())
-	e.cfg.logSecret("EXPORTER_SECRET", clientRandom, exporter.Secret().Bytes())
+	e.cfg.logSecret("CLIENT_TRAFFIC_SECRET_0", clientRandom, &client.Secret)
+	e.cfg.logSecret("SERVER_TRAFFIC_SECRET_0", clientRandom, &server.Secret)
+	e.cfg.logSecret("EXPORTER_SECRET", clientRandom, exporter.Secret())
 	e.post.exporter = exporter
 	if e.client != nil {
 		e.post.read, e.post.write = server, client

@@ -51,15 +51,17 @@ func appendCertificateTypes(b []byte, v []CertificateType) []byte {
 // orX509 is what a list means that may not be there.
 func orX509(list []CertificateType) []CertificateType {
 	if len(list) == 0 {
-		return []CertificateType{X509}
+		return onlyX509
 	}
 	return list
 }
 
+var onlyX509 = []CertificateType{X509}
+
 // offerTypes returns what to send of a list: nothing if it says what is
 // understood anyway (RFC 7250, section 4.1).
 func offerTypes(list []CertificateType) []CertificateType {
-	if slices.Equal(orX509(list), []CertificateType{X509}) {
+	if slices.Equal(orX509(list), onlyX509) {
 		return nil
 	}
 	return list

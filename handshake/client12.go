@@ -140,10 +140,10 @@ func (c *clientHandshake) onServerKeyExchange(m *serverKeyExchange, raw message)
 	if err := c.verifyChain12(); err != nil {
 		return 0, err
 	}
-	if !contains(c.cfg.groupsFor(versionTLS12), m.group) {
+	if !c.cfg.hasGroup(versionTLS12, m.group) {
 		return 0, alert.Errorf(alert.IllegalParameter, "server selected group %v, which was not offered", m.group)
 	}
-	signed := keyExchangeSigned(c.hello.random, c.serverHello.random, m.params())
+	signed := keyExchangeSigned(&c.hello.random, &c.serverHello.random, m)
 	var err error
 	if c.peer, err = c.verifyPeerSignature(c.hello.signatureSchemes, m.scheme, signed, m.signature); err != nil {
 		return 0, err
@@ -158,10 +158,11 @@ func (c *clientHandshake) onServerKeyExchange(m *serverKeyExchange, raw message)
 }
 
 // keyExchangeSigned is what the signature of ServerKeyExchange covers.
-func keyExchangeSigned(clientRandom, serverRandom [32]byte, params []byte) []byte {
-	b := append([]byte(nil), clientRandom[:]...)
+func keyExchangeSigned(clientRandom, serverRandom *[32]byte, m *serverKeyExchange) []byte {
+	b := make([]byte, 0, 256)
+	b = append(b, clientRandom[:]...)
 	b = append(b, serverRandom[:]...)
-	return append(b, params...)
+	return m.appendParams(b)
 }
 
 func (c *clientHandshake) onCertificateRequest12(m *certificateRequest12, raw message) (waitState, error) {
@@ -185,7 +186,7 @@ func (c *clientHandshake) onServerHelloDone(_ *serverHelloDone, raw message) (wa
 	if err != nil {
 		return 0, err
 	}
-	c.send(LevelInitial, (&clientKeyExchange{public: c.share}).marshal())
+	c.send(LevelInitial, (&clientKeyExchange{public: c.share}).append)
 	c.deriveMaster12()
 	if cert != nil {
 		if err := c.sendCertificateVerify12(cert, scheme); err != nil {
@@ -218,7 +219,7 @@ func (c *clientHandshake) sendClientCertificate12() (*Certificate, SignatureSche
 			return nil, 0, err
 		}
 	}
-	c.send(LevelInitial, marshalCertificate12(cert, c.ownType))
+	c.send(LevelInitial, func(b []byte) []byte { return appendCertificate12(b, cert, c.ownType) })
 	if len(cert.Chain) == 0 {
 		return nil, 0, nil
 	}
@@ -231,7 +232,7 @@ func (c *clientHandshake) sendCertificateVerify12(cert *Certificate, scheme Sign
 		return alert.Wrap(alert.InternalError, err)
 	}
 	c.neg.LocalCertificate, c.neg.LocalSignatureScheme = cert, scheme
-	c.send(LevelInitial, (&certificateVerify{scheme: scheme, signature: sig}).marshal())
+	c.send(LevelInitial, (&certificateVerify{scheme: scheme, signature: sig}).append)
 	return nil
 }
 
@@ -255,11 +256,11 @@ func (e *Engine) masterSecret12(preMaster []byte, clientRandom, serverRandom [32
 func (c *clientHandshake) sendFinished12() {
 	write, read := c.master.Keys(c.neg.Suite, c.hello.random[:], c.serverHello.random[:])
 	c.read = read
-	c.cfg.logSecret("CLIENT_RANDOM", c.hello.random, c.master.Bytes())
+	c.cfg.logSecret("CLIENT_RANDOM", &c.hello.random, &c.master.Secret)
 	verify := c.master.ClientVerifyData(c.transcript.Sum())
 	c.sendChangeCipherSpec()
 	c.installWrite(LevelApplication, write, keyschedule.TrafficSecret{})
-	c.send(LevelApplication, (&finished{verifyData: verify}).marshal())
+	c.send(LevelApplication, (&finished{verifyData: verify}).append)
 	c.noteTLSUnique(verify)
 }
 

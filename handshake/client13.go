@@ -99,8 +99,8 @@ func (c *clientHandshake) handshakeKeys(aligned alignedProof) {
 	sum := c.transcript.Sum()
 	s.client = s.handshake.ClientHandshakeTrafficSecret(sum)
 	s.server = s.handshake.ServerHandshakeTrafficSecret(sum)
-	c.cfg.logSecret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", c.hello.random, s.client.Bytes())
-	c.cfg.logSecret("SERVER_HANDSHAKE_TRAFFIC_SECRET", c.hello.random, s.server.Bytes())
+	c.cfg.logSecret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &c.hello.random, &s.client.Secret)
+	c.cfg.logSecret("SERVER_HANDSHAKE_TRAFFIC_SECRET", &c.hello.random, &s.server.Secret)
 	c.installRead(aligned, LevelHandshake, s.server.Keys(c.neg.Suite), s.server)
 	if !c.hello.earlyData {
 		c.writeHandshakeKeys()
@@ -218,7 +218,7 @@ func (c *clientHandshake) onFinished13(m *finished, raw message) (waitState, err
 	if err := c.sendSecondFlight13(); err != nil {
 		return 0, err
 	}
-	c.applicationKeys(main, serverFinished, c.hello.random)
+	c.applicationKeys(main, serverFinished, &c.hello.random)
 	c.post.resumption = main.ResumptionMainSecret(c.transcript.Sum())
 	read, write := c.post.read, c.post.write
 	c.installRead(aligned, LevelApplication, read.Keys(c.neg.Suite), read)
@@ -231,7 +231,7 @@ func (c *clientHandshake) onFinished13(m *finished, raw message) (waitState, err
 // Finished, as far as each is due.
 func (c *clientHandshake) sendSecondFlight13() error {
 	if c.schedule.early {
-		c.send(LevelEarly, (&endOfEarlyData{}).marshal())
+		c.send(LevelEarly, (&endOfEarlyData{}).append)
 		c.writeHandshakeKeys()
 	}
 	if c.certRequest != nil {
@@ -240,7 +240,7 @@ func (c *clientHandshake) sendSecondFlight13() error {
 		}
 	}
 	verify := c.schedule.client.VerifyData(c.neg.Suite.Hash, nil, c.transcript.Sum())
-	c.send(LevelHandshake, (&finished{verifyData: verify}).marshal())
+	c.send(LevelHandshake, (&finished{verifyData: verify}).append)
 	return nil
 }
 

@@ -97,7 +97,7 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 		serverName:          cfg.ServerName,
 		ocspStapling:        true,
 		scts:                true,
-		supportedGroups:     cfg.groupsFor(versions[0]),
+		supportedGroups:     slices.Collect(cfg.groupsFor(versions[0])),
 		signatureSchemes:    cfg.signatureSchemes(),
 		alpn:                cfg.ALPN,
 		compressCertificate: cfg.compressionAlgs(),
@@ -109,7 +109,7 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 		return nil, err
 	}
 	for _, v := range versions {
-		for _, s := range cfg.suitesFor(v) {
+		for s := range cfg.suitesFor(v) {
 			m.cipherSuites = append(m.cipherSuites, s.ID)
 		}
 	}
@@ -182,7 +182,7 @@ func (c *clientHandshake) resumable(version uint16) *session.State {
 		return nil
 	}
 	suite := keyschedule.SuiteByID(s.CipherSuite)
-	for _, mine := range c.cfg.suitesFor(version) {
+	for mine := range c.cfg.suitesFor(version) {
 		if mine == suite && (version == versionTLS13 || s.ExtendedMasterSecret) {
 			return s
 		}
@@ -269,7 +269,7 @@ func (c *clientHandshake) preparePSKs() error {
 // hashes lists the hashes of the TLS 1.3 suites that are offered.
 func (c *clientHandshake) hashes() []keyschedule.Hash {
 	var list []keyschedule.Hash
-	for _, s := range c.cfg.suitesFor(versionTLS13) {
+	for s := range c.cfg.suitesFor(versionTLS13) {
 		if !contains(list, s.Hash) {
 			list = append(list, s.Hash)
 		}
@@ -291,27 +291,34 @@ func (c *clientHandshake) offerPSKs(m *clientHello) {
 	}
 }
 
-// queueHello marshals m, computes its binders and queues it.
+// queueHello queues m, with its binders.
 func (c *clientHandshake) queueHello(m *clientHello) error {
-	raw := m.marshal()
-	if len(c.psks) > 0 {
-		partial := truncateBinders(raw, m)
-		for i := range c.psks {
-			m.pskBinders[i] = c.psks[i].binder(&c.transcript, partial)
-		}
-		patchBinders(raw, m.pskBinders)
-	}
 	c.hello = m
+	raw := c.queueMessage(LevelInitial, func(b []byte) []byte {
+		begin := len(b)
+		b = m.append(b)
+		c.bind(m, b[begin:])
+		return b
+	})
+	c.transcript.Add(raw)
 	if c.cfg.rewrite == nil {
-		c.send(LevelInitial, raw)
 		return nil
 	}
-	raw = c.cfg.rewrite(raw)
-	c.transcript.Add(raw)
-	c.emitHandshake(LevelInitial, raw)
 	var err error
-	c.hello, err = parseClientHello(raw[messageHeaderLen:])
+	c.hello, err = parseClientHello(bytes.Clone(raw[messageHeaderLen:]))
 	return err
+}
+
+// bind fills in the binders of raw, which is m (RFC 9846, section 4.3.11.2).
+func (c *clientHandshake) bind(m *clientHello, raw []byte) {
+	if len(c.psks) == 0 {
+		return
+	}
+	partial := truncateBinders(raw, m)
+	for i := range c.psks {
+		m.pskBinders[i] = c.psks[i].binder(&c.transcript, partial)
+	}
+	patchBinders(raw, m.pskBinders)
 }
 
 // binder computes the proof that we hold the PSK (RFC 9846, section 4.3.11.2).
@@ -341,7 +348,7 @@ func (c *clientHandshake) startEarlyData() {
 	defer early.Wipe()
 	sum := c.transcript.SumWith(p.hash, nil)
 	secret := early.ClientEarlyTrafficSecret(sum)
-	c.cfg.logSecret("CLIENT_EARLY_TRAFFIC_SECRET", c.hello.random, secret.Bytes())
+	c.cfg.logSecret("CLIENT_EARLY_TRAFFIC_SECRET", &c.hello.random, &secret.Secret)
 	c.compatCCS()
 	c.installWrite(LevelEarly, secret.Keys(suite), secret)
 }

@@ -271,7 +271,7 @@ func TestEarlyDataUninvited(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.earlyData = true
-		return m.marshal()
+		return m.append(nil)
 	}
 	tests := []struct {
 		name   string

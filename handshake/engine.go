@@ -29,6 +29,9 @@ type Engine struct {
 	earlyCCS  bool            // a ChangeCipherSpec came before the version was known
 	events    []Event
 
+	flight      []byte // messages that make the next event
+	flightLevel Level
+
 	transcript  keyschedule.Transcript
 	neg         State
 	established bool
@@ -136,6 +139,9 @@ func (e *Engine) handleChangeCipherSpec() error {
 // must drain the events after every call that may make some.
 func (e *Engine) NextEvent() (Event, bool) {
 	if len(e.events) == 0 {
+		e.closeFlight()
+	}
+	if len(e.events) == 0 {
 		return nil, false
 	}
 	ev := e.events[0]
@@ -197,31 +203,49 @@ func (e *Engine) Wipe() {
 	if e.server != nil {
 		e.server.wipe()
 	}
-	e.client, e.server, e.events = nil, nil, nil
+	e.client, e.server, e.events, e.flight = nil, nil, nil, nil
 	e.post.wipe()
 }
 
-func (e *Engine) emit(ev Event) { e.events = append(e.events, ev) }
-
-// send queues one of our messages and adds it to the transcript.
-func (e *Engine) send(level Level, raw []byte) {
-	raw = e.cfg.rewritten(raw)
-	e.transcript.Add(raw)
-	e.emitHandshake(level, raw)
+func (e *Engine) emit(ev Event) {
+	e.closeFlight()
+	e.events = append(e.events, ev)
 }
 
-// emitHandshake queues bytes, joined with those queued right before, so that
-// records are filled and not started for each message.
-func (e *Engine) emitHandshake(level Level, raw []byte) {
-	e.cfg.Trace.OnSent(contentHandshake, raw)
-	if n := len(e.events); n > 0 {
-		if last, ok := e.events[n-1].(SendHandshake); ok && last.Level == level {
-			last.Bytes = append(last.Bytes, raw...)
-			e.events[n-1] = last
-			return
-		}
+// send queues one of our messages, which write appends to what it is given, and
+// adds it to the transcript.
+func (e *Engine) send(level Level, write func([]byte) []byte) {
+	e.transcript.Add(e.queueMessage(level, write))
+}
+
+// queueMessage queues a message, joined with those queued right before, so that
+// records are filled and not started for each message. It returns the message.
+func (e *Engine) queueMessage(level Level, write func([]byte) []byte) []byte {
+	if level != e.flightLevel {
+		e.closeFlight()
 	}
-	e.emit(SendHandshake{Level: level, Bytes: slices.Clip(raw)})
+	if e.flight == nil {
+		e.flight, e.flightLevel = make([]byte, 0, flightLen), level
+	}
+	begin := len(e.flight)
+	e.flight = write(e.flight)
+	if e.cfg.rewrite != nil {
+		e.flight = append(e.flight[:begin], e.cfg.rewrite(slices.Clone(e.flight[begin:]))...)
+	}
+	raw := e.flight[begin:]
+	e.cfg.Trace.OnSent(contentHandshake, raw)
+	return raw
+}
+
+// flightLen is room for most of our flights; certificates make more.
+const flightLen = 256
+
+// closeFlight makes an event of the messages that are queued.
+func (e *Engine) closeFlight() {
+	if len(e.flight) > 0 {
+		e.events = append(e.events, SendHandshake{Level: e.flightLevel, Bytes: e.flight})
+	}
+	e.flight = nil
 }
 
 // sendChangeCipherSpec queues a ChangeCipherSpec.

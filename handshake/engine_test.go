@@ -167,7 +167,7 @@ func dropSessionTicket(raw []byte) []byte {
 		panic(err)
 	}
 	m.ticketSupported = false
-	return m.marshal()
+	return m.append(nil)
 }
 
 func TestClientAuth(t *testing.T) {
@@ -294,7 +294,7 @@ func TestKeyUpdate(t *testing.T) {
 
 func TestKeyUpdateMustBeAligned(t *testing.T) {
 	p := mustRun(t, clientTestConfig(), serverTestConfig(testCerts()["p256"]))
-	update := (&keyUpdate{request: updateNotRequested}).marshal()
+	update := (&keyUpdate{request: updateNotRequested}).append(nil)
 	wantFatal(t, p.server.Handle(LevelApplication, append(update, update[0])), alert.UnexpectedMessage)
 }
 
@@ -309,7 +309,7 @@ func TestVersions(t *testing.T) {
 	client.rewrite = func(raw []byte) []byte {
 		m, _ := parseClientHello(raw[messageHeaderLen:])
 		m.supportedVersions = nil
-		return m.marshal()
+		return m.append(nil)
 	}
 	wantFatal(t, newPair(client, server).run(false), alert.IllegalParameter)
 
@@ -386,7 +386,7 @@ func TestExtendedMasterSecret(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.extendedMasterSecret = false
-		return m.marshal()
+		return m.append(nil)
 	}
 	wantFatal(t, newPair(client, server).run(false), alert.HandshakeFailure)
 	client.Session = nil
@@ -420,7 +420,7 @@ func TestGREASE(t *testing.T) {
 			m.alpn = []string{"\x0a\x0a", "h2"}
 			m.keyShares = append([]keyShareEntry{{group: 0x1a1a, data: []byte{0}}}, m.keyShares...)
 			m.pskModes = append([]pskKeyExchangeMode{0x0b}, m.pskModes...)
-			return m.marshal()
+			return m.append(nil)
 		}
 		client.ALPN, server.ALPN = []string{"h2"}, []string{"h2"}
 		server.MaxVersion = version
@@ -438,7 +438,7 @@ func TestEarlyDataWithoutPSK(t *testing.T) {
 	client.rewrite = func(raw []byte) []byte {
 		if m, err := parseClientHello(raw[messageHeaderLen:]); raw[0] == byte(typeClientHello) && err == nil {
 			m.earlyData = true
-			return m.marshal()
+			return m.append(nil)
 		}
 		return raw
 	}
@@ -457,7 +457,7 @@ func TestFallbackBelowUs(t *testing.T) {
 		m, _ := parseClientHello(raw[messageHeaderLen:])
 		m.legacyVersion, m.supportedVersions = 0x0302, nil
 		m.cipherSuites = append(m.cipherSuites, fallbackSCSV)
-		return m.marshal()
+		return m.append(nil)
 	}
 	wantFatal(t, newPair(client, server).run(false), alert.InappropriateFallback)
 }

@@ -192,18 +192,19 @@ func appendExtensions[M any](b []byte, m *M, codecs []extCodec[M]) ([]byte, []ui
 // in wire order. It leaves out what codecs does not know and refuses what comes
 // twice.
 func parseExtensions[M any](block []byte, m *M, codecs []extCodec[M]) ([]uint16, error) {
-	var present []uint16
+	present := make([]uint16, 0, usualExtensions)
 	r := wire.NewReader(block)
+	var data wire.Reader // one for all, because c.read makes it escape
 	for r.More() {
-		ext, data := r.U16(), wire.NewReader(r.Vec16(0, maxVec16))
+		ext := r.U16()
+		data = wire.NewReader(r.Vec16(0, maxVec16))
 		present = append(present, ext)
 		c := codecFor(codecs, ext)
 		if c == nil || r.Failed() {
 			continue
 		}
-		c.read(m, &data)
-		if err := data.Done(c.name()); err != nil {
-			return nil, err
+		if c.read(m, &data); data.Failed() || data.Len() > 0 {
+			return nil, data.Done(extensionName(ext) + " extension")
 		}
 	}
 	if err := r.Done("extension block"); err != nil {
@@ -237,17 +238,28 @@ func codecFor[M any](codecs []extCodec[M], ext uint16) *extCodec[M] {
 	return nil
 }
 
-func (c *extCodec[M]) name() string { return extensionName(c.ext) + " extension" }
-
 const (
+	// usualExtensions is more than most messages have.
+	usualExtensions = 16
+	// usualShares is how many key shares there are at most, mostly.
+	usualShares = 4
+
 	maxVec8  = 1<<8 - 1
 	maxVec16 = 1<<16 - 1
 	maxVec24 = 1<<24 - 1
 )
 
-// duplicate returns a value that comes twice, if there is one. It takes n log n
-// steps, because a peer chooses n.
+// duplicate returns a value that comes twice, if there is one. It takes no more
+// than n log n steps, because a peer chooses n.
 func duplicate[T cmp.Ordered](v []T) (T, bool) {
+	if len(v) <= 2*usualExtensions {
+		for i := range v {
+			if slices.Contains(v[:i], v[i]) {
+				return v[i], true
+			}
+		}
+		return *new(T), false
+	}
 	s := slices.Sorted(slices.Values(v))
 	for i := range s[min(1, len(s)):] {
 		if s[i] == s[i+1] {
@@ -275,8 +287,13 @@ func readU16s[T ~uint16](r *wire.Reader, lo, hi int) []T { return toU16s[T](r, r
 func readShortU16s[T ~uint16](r *wire.Reader, lo, hi int) []T { return toU16s[T](r, r.Vec8(lo, hi)) }
 
 func toU16s[T ~uint16](r *wire.Reader, content []byte) []T {
-	v := make([]T, 0, len(content)/2)
-	readList(r, content, func(l *wire.Reader) { v = append(v, T(l.U16())) })
+	if len(content)%2 != 0 {
+		r.Fail()
+	}
+	v := make([]T, len(content)/2)
+	for i := range v {
+		v[i] = T(binary.BigEndian.Uint16(content[2*i:]))
+	}
 	return v
 }
 

@@ -16,7 +16,7 @@ import (
 func FuzzCompressedCertificate(f *testing.F) {
 	for _, cert := range testCerts() {
 		m := &certificate13{entries: []certificateEntry{{data: cert.Chain[0]}}}
-		f.Add(compressedBody(f, m.marshal()[messageHeaderLen:]))
+		f.Add(compressedBody(f, m.append(nil)[messageHeaderLen:]))
 	}
 	f.Add(compressedBody(f, make([]byte, maxCertificate)))
 	f.Add(compressedBody(f, make([]byte, maxCertificate+1)))
@@ -56,7 +56,7 @@ func compressedBody(t testing.TB, body []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.marshal()[messageHeaderLen:]
+	return m.append(nil)[messageHeaderLen:]
 }
 
 // inflate opens as much as a certificate may be, and a byte.

@@ -68,7 +68,7 @@ func TestCookieLimit(t *testing.T) {
 			legacyVersion: versionTLS12, random: helloRetryRandom, sessionID: hello.sessionID,
 			cipherSuite: hello.cipherSuites[0], supportedVersion: versionTLS13, cookie: make([]byte, test.size),
 		}
-		err := c.Handle(LevelInitial, retry.marshal())
+		err := c.Handle(LevelInitial, retry.append(nil))
 		wantOutcome(t, err, test.want)
 		if err == nil && len(lastHello(t, c).cookie) != test.size {
 			t.Errorf("a cookie of %d bytes does not come back", test.size)
@@ -242,7 +242,7 @@ func TestErrorTextLimit(t *testing.T) {
 			client.ALPN, server.ALPN = []string{"a"}, []string{"a"}
 			_, hello := startClient(t, client)
 			test.change(hello)
-			err := NewServer(context.Background(), server).Handle(LevelInitial, hello.marshal())
+			err := NewServer(context.Background(), server).Handle(LevelInitial, hello.append(nil))
 			wantFatal(t, err, test.want)
 			if err != nil && len(err.Error()) >= 1<<10 {
 				t.Errorf("%s, version %#x: error text of %d bytes", test.name, version, len(err.Error()))
@@ -276,7 +276,7 @@ func TestIllegalTypeIsNotBuffered(t *testing.T) {
 // TestIllegalTypeBehindLegal has the byte come with the end of a good message.
 func TestIllegalTypeBehindLegal(t *testing.T) {
 	p := mustRun(t, clientTestConfig(), serverTestConfig(testCerts()["p256"]))
-	ticket := (&newSessionTicket13{lifetime: 1, ticket: []byte{1}}).marshal()
+	ticket := (&newSessionTicket13{lifetime: 1, ticket: []byte{1}}).append(nil)
 	err := p.client.Handle(LevelApplication, append(ticket, byte(typeCertificateRequest)))
 	wantFatal(t, err, alert.UnexpectedMessage)
 	if p.client.drain(); len(p.client.sessions) != 1 {

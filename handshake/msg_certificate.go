@@ -17,8 +17,8 @@ type certificateEntry struct {
 	scts       [][]byte
 }
 
-func (m *certificate13) marshal() []byte {
-	b, body := newMessage(typeCertificate)
+func (m *certificate13) append(b []byte) []byte {
+	b, body := newMessage(b, typeCertificate)
 	b = wire.AppendVec8(b, m.context)
 	b, list := wire.Open(b, 3)
 	for i := range m.entries {
@@ -70,8 +70,8 @@ var certificateExtensions = []extCodec[certificateEntry]{
 // certificate12 is the Certificate of TLS 1.2 (RFC 5246, section 7.4.2).
 type certificate12 struct{ chain [][]byte }
 
-func (m *certificate12) marshal() []byte {
-	b, body := newMessage(typeCertificate)
+func (m *certificate12) append(b []byte) []byte {
+	b, body := newMessage(b, typeCertificate)
 	b, list := wire.Open(b, 3)
 	for _, c := range m.chain {
 		b = wire.AppendVec24(b, c)
@@ -81,22 +81,22 @@ func (m *certificate12) marshal() []byte {
 	return b
 }
 
-// marshalCertificate12 returns the Certificate that shows cert, or none, in the
+// appendCertificate12 appends the Certificate that shows cert, or none, in the
 // form that was agreed on.
-func marshalCertificate12(cert *Certificate, t CertificateType) []byte {
+func appendCertificate12(b []byte, cert *Certificate, t CertificateType) []byte {
 	if t != RawPublicKey {
-		return (&certificate12{chain: cert.Chain}).marshal()
+		return (&certificate12{chain: cert.Chain}).append(b)
 	}
 	if len(cert.Chain) == 0 {
-		return marshalRawKey12(nil)
+		return appendRawKey12(b, nil)
 	}
-	return marshalRawKey12(cert.Chain[0])
+	return appendRawKey12(b, cert.Chain[0])
 }
 
-// marshalRawKey12 is the Certificate of TLS 1.2 that holds a raw public key
+// appendRawKey12 appends the Certificate of TLS 1.2 that holds a raw public key
 // instead, or nothing (RFC 7250, section 3).
-func marshalRawKey12(spki []byte) []byte {
-	b, body := newMessage(typeCertificate)
+func appendRawKey12(b, spki []byte) []byte {
+	b, body := newMessage(b, typeCertificate)
 	b = wire.AppendVec24(b, spki)
 	wire.Close(b, body)
 	return b

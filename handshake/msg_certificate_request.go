@@ -20,8 +20,8 @@ type certificateRequest13 struct {
 	compressCertificate    []certCompressionAlg
 }
 
-func (m *certificateRequest13) marshal() []byte {
-	b, body := newMessage(typeCertificateRequest)
+func (m *certificateRequest13) append(b []byte) []byte {
+	b, body := newMessage(b, typeCertificateRequest)
 	b = wire.AppendVec8(b, m.context)
 	b, m.extensions = appendExtensions(b, m, certificateRequestExtensions)
 	wire.Close(b, body)
@@ -108,8 +108,8 @@ type certificateRequest12 struct {
 	certificateAuthorities [][]byte
 }
 
-func (m *certificateRequest12) marshal() []byte {
-	b, body := newMessage(typeCertificateRequest)
+func (m *certificateRequest12) append(b []byte) []byte {
+	b, body := newMessage(b, typeCertificateRequest)
 	b = wire.AppendVec8(b, m.certificateTypes)
 	b = wire.AppendU16s(b, m.signatureSchemes)
 	b = appendVecs16(b, m.certificateAuthorities)

@@ -6,8 +6,8 @@ import "github.com/go-handoff/tls/internal/wire"
 // section 8).
 type certificateStatus struct{ ocsp []byte }
 
-func (m *certificateStatus) marshal() []byte {
-	b, body := newMessage(typeCertificateStatus)
+func (m *certificateStatus) append(b []byte) []byte {
+	b, body := newMessage(b, typeCertificateStatus)
 	b = appendCertificateStatus(b, m.ocsp)
 	wire.Close(b, body)
 	return b

@@ -13,8 +13,8 @@ type certificateVerify struct {
 	signature []byte
 }
 
-func (m *certificateVerify) marshal() []byte {
-	b, body := newMessage(typeCertificateVerify)
+func (m *certificateVerify) append(b []byte) []byte {
+	b, body := newMessage(b, typeCertificateVerify)
 	b = binary.BigEndian.AppendUint16(b, uint16(m.scheme))
 	b = wire.AppendVec16(b, m.signature)
 	wire.Close(b, body)

@@ -11,14 +11,14 @@ import (
 // Each msg_*.go file holds the format of one handshake message, both ways.
 //
 // A parser takes the body without the four-byte header, consumes all of it and
-// ends in Done; what it returns aliases the body. marshal returns the whole
+// ends in Done; what it returns aliases the body. append appends the whole
 // message with its header. Where a message has an extension block, both leave
 // the types in it, in wire order, in the field extensions: so what was offered
 // is asked of the message that offered it, sent or received.
 
 // newMessage opens a handshake message, to be closed by [wire.Close].
-func newMessage(typ handshakeType) ([]byte, wire.Mark) {
-	return wire.Open([]byte{byte(typ)}, 3)
+func newMessage(b []byte, typ handshakeType) ([]byte, wire.Mark) {
+	return wire.Open(append(b, byte(typ)), 3)
 }
 
 // clientHello is the ClientHello of both versions (RFC 9846, section 4.2.2;
@@ -76,8 +76,8 @@ const emptyRenegotiationInfoSCSV uint16 = 0x00ff
 
 func (m *clientHello) has(ext uint16) bool { return slices.Contains(m.extensions, ext) }
 
-func (m *clientHello) marshal() []byte {
-	b, body := newMessage(typeClientHello)
+func (m *clientHello) append(b []byte) []byte {
+	b, body := newMessage(b, typeClientHello)
 	b = binary.BigEndian.AppendUint16(b, m.legacyVersion)
 	b = append(b, m.random[:]...)
 	b = wire.AppendVec8(b, m.sessionID)
@@ -119,7 +119,7 @@ func parseClientHello(body []byte) (*clientHello, error) {
 // right by now, hence illegal_parameter.
 func (m *clientHello) check() error {
 	for _, list := range [...][]CertificateType{m.clientCertificateTypes, m.serverCertificateTypes} {
-		if slices.Equal(list, []CertificateType{X509}) {
+		if slices.Equal(list, onlyX509) {
 			return alert.Errorf(alert.IllegalParameter, "list of certificate types holds the default alone") // RFC 7250, section 4.1
 		}
 	}
@@ -142,9 +142,9 @@ func (m *clientHello) check() error {
 }
 
 func (m *clientHello) keyShareGroups() []NamedGroup {
-	groups := make([]NamedGroup, len(m.keyShares))
-	for i, s := range m.keyShares {
-		groups[i] = s.group
+	groups := make([]NamedGroup, 0, usualShares)
+	for _, s := range m.keyShares {
+		groups = append(groups, s.group)
 	}
 	return groups
 }

@@ -15,7 +15,7 @@ func minimalHello() *clientHello {
 }
 
 func TestClientHelloWithoutExtensions(t *testing.T) {
-	raw := minimalHello().marshal()
+	raw := minimalHello().append(nil)
 	body := raw[4 : len(raw)-2] // without the empty block
 	m, err := parseClientHello(body)
 	if err != nil || len(m.extensions) != 0 {
@@ -67,13 +67,13 @@ func TestClientHelloRules(t *testing.T) {
 	} {
 		m := minimalHello()
 		tt.change(m)
-		_, err := parseClientHello(m.marshal()[4:])
+		_, err := parseClientHello(m.append(nil)[4:])
 		wantAlert(t, tt.name, err, tt.want)
 	}
 }
 
 func helloWith(exts ...[]byte) []byte {
-	raw := minimalHello().marshal()
+	raw := minimalHello().append(nil)
 	return append(raw[4:len(raw)-2:len(raw)-2], block(exts...)...)
 }
 
@@ -81,8 +81,8 @@ func TestPreSharedKeyMustBeLast(t *testing.T) {
 	m := minimalHello()
 	m.pskIdentities = []pskIdentity{{identity: []byte("id")}}
 	m.pskBinders = [][]byte{make([]byte, 32)}
-	raw := m.marshal()
-	psk := raw[len(m.marshal())-(4+2+2+2+4+2+33):]
+	raw := m.append(nil)
+	psk := raw[len(m.append(nil))-(4+2+2+2+4+2+33):]
 	if _, err := parseClientHello(helloWith(extension(extSCT), psk)); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestStatusRequestForms(t *testing.T) {
 func TestSignalingCipherSuite(t *testing.T) {
 	m := minimalHello()
 	m.cipherSuites = append(m.cipherSuites, emptyRenegotiationInfoSCSV)
-	got, err := parseClientHello(m.marshal()[4:])
+	got, err := parseClientHello(m.append(nil)[4:])
 	if err != nil || !got.secureRenegotiation || got.has(extRenegotiationInfo) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -146,7 +146,7 @@ func TestSignalingCipherSuite(t *testing.T) {
 func TestEmptyKeyShareIsAnOffer(t *testing.T) {
 	m := minimalHello()
 	m.keyShares = []keyShareEntry{}
-	got, err := parseClientHello(m.marshal()[4:])
+	got, err := parseClientHello(m.append(nil)[4:])
 	if err != nil || !got.has(extKeyShare) || got.keyShares == nil || len(got.keyShares) != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -156,11 +156,11 @@ func TestPatchBinders(t *testing.T) {
 	m := minimalHello()
 	m.pskIdentities = []pskIdentity{{identity: []byte("one")}, {identity: []byte("two")}}
 	m.pskBinders = [][]byte{make([]byte, 32), make([]byte, 48)}
-	raw := m.marshal()
+	raw := m.append(nil)
 	prefix := bytes.Clone(truncateBinders(raw, m))
 	m.pskBinders = [][]byte{bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 48)}
 	patchBinders(raw, m.pskBinders)
-	if want := m.marshal(); !bytes.Equal(raw, want) {
+	if want := m.append(nil); !bytes.Equal(raw, want) {
 		t.Errorf("patched %x\nwant %x", raw, want)
 	}
 	if !bytes.Equal(raw[:len(prefix)], prefix) {

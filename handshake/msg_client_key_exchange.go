@@ -6,8 +6,8 @@ import "github.com/go-handoff/tls/internal/wire"
 // (RFC 8422, section 5.7).
 type clientKeyExchange struct{ public []byte }
 
-func (m *clientKeyExchange) marshal() []byte {
-	b, body := newMessage(typeClientKeyExchange)
+func (m *clientKeyExchange) append(b []byte) []byte {
+	b, body := newMessage(b, typeClientKeyExchange)
 	b = wire.AppendVec8(b, m.public)
 	wire.Close(b, body)
 	return b

@@ -13,8 +13,8 @@ type compressedCertificate struct {
 	data               []byte
 }
 
-func (m *compressedCertificate) marshal() []byte {
-	b, body := newMessage(typeCompressedCertificate)
+func (m *compressedCertificate) append(b []byte) []byte {
+	b, body := newMessage(b, typeCompressedCertificate)
 	b = binary.BigEndian.AppendUint16(b, uint16(m.alg))
 	b = wire.AppendU24(b, m.uncompressedLength)
 	b = wire.AppendVec24(b, m.data)

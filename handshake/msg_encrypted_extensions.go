@@ -12,8 +12,8 @@ type encryptedExtensions struct {
 	supportedGroups []NamedGroup
 }
 
-func (m *encryptedExtensions) marshal() []byte {
-	b, body := newMessage(typeEncryptedExtensions)
+func (m *encryptedExtensions) append(b []byte) []byte {
+	b, body := newMessage(b, typeEncryptedExtensions)
 	b, m.extensions = appendExtensions(b, m, encryptedExtensionsExtensions)
 	wire.Close(b, body)
 	return b

@@ -7,8 +7,8 @@ import "github.com/go-handoff/tls/internal/wire"
 // comparison with the expected value decides.
 type finished struct{ verifyData []byte }
 
-func (m *finished) marshal() []byte {
-	b, body := newMessage(typeFinished)
+func (m *finished) append(b []byte) []byte {
+	b, body := newMessage(b, typeFinished)
 	b = append(b, m.verifyData...)
 	wire.Close(b, body)
 	return b

@@ -8,8 +8,8 @@ import (
 // keyUpdate is KeyUpdate (RFC 9846, section 4.7.3).
 type keyUpdate struct{ request keyUpdateRequest }
 
-func (m *keyUpdate) marshal() []byte {
-	return []byte{byte(typeKeyUpdate), 0, 0, 1, byte(m.request)}
+func (m *keyUpdate) append(b []byte) []byte {
+	return append(b, byte(typeKeyUpdate), 0, 0, 1, byte(m.request))
 }
 
 func parseKeyUpdate(body []byte) (*keyUpdate, error) {

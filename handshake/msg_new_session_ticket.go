@@ -17,8 +17,8 @@ type newSessionTicket13 struct {
 	maxEarlyData uint32
 }
 
-func (m *newSessionTicket13) marshal() []byte {
-	b, body := newMessage(typeNewSessionTicket)
+func (m *newSessionTicket13) append(b []byte) []byte {
+	b, body := newMessage(b, typeNewSessionTicket)
 	b = binary.BigEndian.AppendUint32(b, m.lifetime)
 	b = binary.BigEndian.AppendUint32(b, m.ageAdd)
 	b = wire.AppendVec8(b, m.nonce)
@@ -66,8 +66,8 @@ type newSessionTicket12 struct {
 	ticket       []byte
 }
 
-func (m *newSessionTicket12) marshal() []byte {
-	b, body := newMessage(typeNewSessionTicket)
+func (m *newSessionTicket12) append(b []byte) []byte {
+	b, body := newMessage(b, typeNewSessionTicket)
 	b = binary.BigEndian.AppendUint32(b, m.lifetimeHint)
 	b = wire.AppendVec16(b, m.ticket)
 	wire.Close(b, body)

@@ -85,7 +85,7 @@ func TestTracedMessages(t *testing.T) {
 		}
 		forgetExtensionOrder(m)
 		copied, _ := tracedParsers[tr.name](tr.raw[4:])
-		again, err := tracedParsers[tr.name](copied.marshal()[4:])
+		again, err := tracedParsers[tr.name](copied.append(nil)[4:])
 		if err != nil {
 			t.Errorf("%s, marshaled: %v", name, err)
 			continue

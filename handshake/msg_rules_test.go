@@ -100,7 +100,7 @@ func TestUnknownExtensionsPass(t *testing.T) {
 
 func TestServerKeyExchangeParams(t *testing.T) {
 	m := &serverKeyExchange{group: X25519, public: []byte{7, 8, 9}}
-	if got, want := m.params(), []byte{3, 0, 29, 3, 7, 8, 9}; !slices.Equal(got, want) {
+	if got, want := m.appendParams(nil), []byte{3, 0, 29, 3, 7, 8, 9}; !slices.Equal(got, want) {
 		t.Errorf("params %x, want %x", got, want)
 	}
 }

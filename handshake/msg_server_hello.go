@@ -54,10 +54,10 @@ var (
 
 func (m *serverHello) isRetry() bool { return m.random == helloRetryRandom }
 
-// marshal leaves the extension block out if it would be empty, which only
+// append leaves the extension block out if it would be empty, which only
 // happens in TLS 1.2: clients of its time need not know extensions.
-func (m *serverHello) marshal() []byte {
-	b, body := newMessage(typeServerHello)
+func (m *serverHello) append(b []byte) []byte {
+	b, body := newMessage(b, typeServerHello)
 	b = binary.BigEndian.AppendUint16(b, m.legacyVersion)
 	b = append(b, m.random[:]...)
 	b = wire.AppendVec8(b, m.sessionID)

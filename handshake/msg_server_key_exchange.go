@@ -19,15 +19,15 @@ type serverKeyExchange struct {
 // namedCurve is the only ECCurveType that is still allowed.
 const namedCurve = 3
 
-// params returns ServerECDHParams, which is signed after the two randoms.
-func (m *serverKeyExchange) params() []byte {
-	b := binary.BigEndian.AppendUint16([]byte{namedCurve}, uint16(m.group))
+// appendParams appends ServerECDHParams, which is signed after the two randoms.
+func (m *serverKeyExchange) appendParams(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(append(b, namedCurve), uint16(m.group))
 	return wire.AppendVec8(b, m.public)
 }
 
-func (m *serverKeyExchange) marshal() []byte {
-	b, body := newMessage(typeServerKeyExchange)
-	b = append(b, m.params()...)
+func (m *serverKeyExchange) append(b []byte) []byte {
+	b, body := newMessage(b, typeServerKeyExchange)
+	b = m.appendParams(b)
 	b = binary.BigEndian.AppendUint16(b, uint16(m.scheme))
 	b = wire.AppendVec16(b, m.signature)
 	wire.Close(b, body)

@@ -130,7 +130,7 @@ func TestStdMessages12(t *testing.T) {
 				t.Fatalf("%s: %v: %v", key, typ, err)
 			}
 			// Hellos have their extensions in another order.
-			if typ != typeClientHello && typ != typeServerHello && !bytes.Equal(m.marshal(), raw) {
+			if typ != typeClientHello && typ != typeServerHello && !bytes.Equal(m.append(nil), raw) {
 				t.Errorf("%s: %v marshaled again is not the same", key, typ)
 			}
 			parsed[typ] = m
@@ -165,7 +165,7 @@ func checkStdKeyExchange(t *testing.T, parsed map[handshakeType]wireMessage, cer
 	client, server := parsed[typeClientHello].(*clientHello), parsed[typeServerHello].(*serverHello)
 	kx := parsed[typeServerKeyExchange].(*serverKeyExchange)
 	pub := cert.PrivateKey.(crypto.Signer).Public()
-	signed := slices.Concat(client.random[:], server.random[:], kx.params())
+	signed := slices.Concat(client.random[:], server.random[:], kx.appendParams(nil))
 	if err := verify(pub, kx.scheme, signed, kx.signature); err != nil {
 		t.Errorf("ServerKeyExchange: %v", err)
 	}
@@ -195,7 +195,7 @@ func TestStdReadsClientHello(t *testing.T) {
 		certificateAuthorities: [][]byte{{0x30, 0}}, secureRenegotiation: true, postHandshakeAuth: true,
 		keyShares: []keyShareEntry{{X25519MLKEM768, key.Share()}, {X25519, key.(*hybridKey).curve.Share()}},
 	}
-	raw := m.marshal()
+	raw := m.append(nil)
 	info := stdReadHello(t, raw)
 	same := func(what string, got, want any) {
 		if !sameValue(reflect.ValueOf(got), reflect.ValueOf(want)) {
@@ -307,7 +307,7 @@ func TestStdRefusesWhatWeRefuse(t *testing.T) {
 		alpn: []string{"h2"}, cookie: []byte{1}, pskModes: []pskKeyExchangeMode{pskModeDHEKE},
 		keyShares: []keyShareEntry{{X25519, make([]byte, 32)}}, ocspStapling: true, pointFormats: []uint8{0},
 	}
-	raw := m.marshal()
+	raw := m.append(nil)
 	fields := layout{exts: messageFormats[0].exts}
 	fields.walk(messageFormats[0].layout, raw[4:], 4)
 	for _, field := range fields.lengths {

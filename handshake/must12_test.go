@@ -50,8 +50,8 @@ func TestServerHelloRules12(t *testing.T) {
 			c, _ := startClient(t, client12Config())
 			m := &serverHello{legacyVersion: versionTLS12, random: [32]byte{1}, cipherSuite: 0xc02b}
 			tt.change(m)
-			b, body := newMessage(typeServerHello)
-			b = append(append(b, m.marshal()[messageHeaderLen:]...), tt.block...)
+			b, body := newMessage(nil, typeServerHello)
+			b = append(append(b, m.append(nil)[messageHeaderLen:]...), tt.block...)
 			wire.Close(b, body)
 			wantOutcome(t, c.Handle(LevelInitial, b), tt.want)
 		})
@@ -86,7 +86,7 @@ func TestClientHelloToServer12(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, hello := startClient(t, client12Config())
 			tt.change(hello)
-			err := NewServer(context.Background(), serverTestConfig(testCerts()["p256"])).Handle(LevelInitial, hello.marshal())
+			err := NewServer(context.Background(), serverTestConfig(testCerts()["p256"])).Handle(LevelInitial, hello.append(nil))
 			wantOutcome(t, err, tt.want)
 		})
 	}
@@ -158,7 +158,7 @@ func TestAuthenticationRules12(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(m)
-			return m.marshal()[messageHeaderLen:]
+			return m.append(nil)[messageHeaderLen:]
 		}
 	}
 	scheme := func(s SignatureScheme) func([]byte) []byte {
@@ -221,7 +221,7 @@ func TestSuiteOfAnotherKey12(t *testing.T) {
 					t.Fatal(err)
 				}
 				m.cipherSuite = suites[i]
-				return m.marshal()[messageHeaderLen:]
+				return m.append(nil)[messageHeaderLen:]
 			})
 			wantOutcome(t, newPair(client12Config(), server).run(false), want)
 		}

@@ -43,7 +43,7 @@ func TestCompressionBefore13(t *testing.T) {
 		_, hello := startClient(t, cfg)
 		hello.compressionMethods = tt.methods
 		s := newPair(cfg, serverTestConfig(testCerts()["p256"])).server
-		wantOutcome(t, s.Handle(LevelInitial, hello.marshal()), tt.want)
+		wantOutcome(t, s.Handle(LevelInitial, hello.append(nil)), tt.want)
 		if s.drain(); tt.want == unfailing && len(s.out) == 0 {
 			t.Errorf("methods %v: no answer", tt.methods)
 		}
@@ -129,7 +129,7 @@ func TestClientCertificateEntries(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.ocspStapling, r.scts = want.ocsp, want.scts
-			return r.marshal()[messageHeaderLen:]
+			return r.append(nil)[messageHeaderLen:]
 		})
 		client.GetClientCertificate = func(context.Context, *CertificateRequestInfo) (*Certificate, error) { return cert, nil }
 		m := sentCertificate(t, client)
@@ -201,7 +201,7 @@ func TestSuiteAfterRetry(t *testing.T) {
 		hello := lastHello(t, p.client)
 		// Nobody looks at the binder of a key that does not fit.
 		hello.pskIdentities, hello.pskBinders = []pskIdentity{{identity: psk.Identity}}, [][]byte{make([]byte, 48)}
-		if err := p.server.Handle(LevelInitial, hello.marshal()); err != nil {
+		if err := p.server.Handle(LevelInitial, hello.append(nil)); err != nil {
 			t.Fatal(err)
 		}
 		if s := p.server.State(); s.ExternalPSK != nil || s.Suite.Hash != keyschedule.SHA256 {
@@ -220,7 +220,7 @@ func TestAgeOfExternalPSK(t *testing.T) {
 	for _, age := range []uint32{0, 1, 1 << 31, 1<<32 - 1} {
 		_, hello := startClient(t, client)
 		hello.pskIdentities[0].obfuscatedTicketAge = age
-		raw := hello.marshal()
+		raw := hello.append(nil)
 		p := offeredPSK{kind: keyschedule.ExternalPSK, hash: keyschedule.SHA256, secret: keyschedule.NewSecret(psk.Secret)}
 		hello.pskBinders[0] = p.binder(new(keyschedule.Transcript), truncateBinders(raw, hello))
 		if m := serverHelloFor(t, server, hello); m.selectedIdentity == nil {

@@ -91,7 +91,7 @@ func TestServerHelloRules(t *testing.T) {
 			c, hello := startClient(t, twoGroups())
 			m := answerTo(t, hello)
 			tt.change(m)
-			wantOutcome(t, c.Handle(LevelInitial, m.marshal()), tt.want)
+			wantOutcome(t, c.Handle(LevelInitial, m.append(nil)), tt.want)
 		})
 	}
 }
@@ -115,7 +115,7 @@ func TestSelectedPSKRules(t *testing.T) {
 			m := answerTo(t, hello)
 			m.selectedIdentity = new(uint16)
 			tt.change(m)
-			wantOutcome(t, c.Handle(LevelInitial, m.marshal()), tt.want)
+			wantOutcome(t, c.Handle(LevelInitial, m.append(nil)), tt.want)
 		})
 	}
 }
@@ -142,7 +142,7 @@ func TestHelloRetryRequestRules(t *testing.T) {
 			c, hello := startClient(t, twoGroups())
 			m := retryOf(hello)
 			tt.change(m)
-			wantOutcome(t, c.Handle(LevelInitial, m.marshal()), tt.want)
+			wantOutcome(t, c.Handle(LevelInitial, m.append(nil)), tt.want)
 		})
 	}
 }
@@ -180,10 +180,10 @@ func TestAfterHelloRetryRequest(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, hello := startClient(t, twoGroups())
-			if err := c.Handle(LevelInitial, retryOf(hello).marshal()); err != nil {
+			if err := c.Handle(LevelInitial, retryOf(hello).append(nil)); err != nil {
 				t.Fatal(err)
 			}
-			err := c.Handle(LevelInitial, tt.answer(t, lastHello(t, c)).marshal())
+			err := c.Handle(LevelInitial, tt.answer(t, lastHello(t, c)).append(nil))
 			wantOutcome(t, err, tt.want)
 		})
 	}
@@ -200,7 +200,7 @@ func TestSecondClientHello(t *testing.T) {
 	retry := retryOf(first)
 	retry.cookie = []byte("a cookie")
 	retry.cipherSuite = cfg.Session.CipherSuite
-	if err := c.Handle(LevelInitial, retry.marshal()); err != nil {
+	if err := c.Handle(LevelInitial, retry.append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	second := lastHello(t, c)
@@ -273,7 +273,7 @@ func TestClientHelloToServer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, hello := startClient(t, twoGroups())
 			tt.change(hello)
-			err := NewServer(context.Background(), serverTestConfig(testCerts()["p256"])).Handle(LevelInitial, hello.marshal())
+			err := NewServer(context.Background(), serverTestConfig(testCerts()["p256"])).Handle(LevelInitial, hello.append(nil))
 			wantOutcome(t, err, tt.want)
 		})
 	}
@@ -283,7 +283,7 @@ func TestClientHelloToServer(t *testing.T) {
 func serverHelloFor(t *testing.T, cfg *Config, hello *clientHello) *serverHello {
 	t.Helper()
 	s := newPair(clientTestConfig(), cfg).server
-	if err := s.Handle(LevelInitial, hello.marshal()); err != nil {
+	if err := s.Handle(LevelInitial, hello.append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	s.drain()
@@ -385,7 +385,7 @@ func TestSecondClientHelloRules(t *testing.T) {
 			}
 			hello := lastHello(t, p.client)
 			tt.change(hello)
-			wantOutcome(t, p.server.Handle(LevelInitial, hello.marshal()), tt.want)
+			wantOutcome(t, p.server.Handle(LevelInitial, hello.append(nil)), tt.want)
 		})
 	}
 }
@@ -460,7 +460,7 @@ func TestAuthenticationRules(t *testing.T) {
 	unasked := func(b []byte) []byte {
 		m, _ := parseCertificate13(b)
 		m.entries[0].data = bytes.Clone(m.entries[0].data)
-		raw := m.marshal()[messageHeaderLen:]
+		raw := m.append(nil)[messageHeaderLen:]
 		ext := extension(extTransparencyInfo, 1)
 		// The one entry's block of extensions is the last thing and empty.
 		raw = append(raw[:len(raw)-2], block(ext)...)
@@ -518,7 +518,7 @@ func TestTwoRawKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.entries = append(m.entries, m.entries[0])
-		return m.marshal()[messageHeaderLen:]
+		return m.append(nil)[messageHeaderLen:]
 	})
 	wantFatal(t, newPair(client, server).run(false), alert.DecodeError)
 }
@@ -559,7 +559,7 @@ func TestPSKAlone(t *testing.T) {
 	for mode, selected := range map[pskKeyExchangeMode]bool{0: false, pskModeDHEKE: true} {
 		_, hello := startClient(t, client)
 		hello.pskModes = []pskKeyExchangeMode{mode}
-		raw := hello.marshal()
+		raw := hello.append(nil)
 		p := offeredPSK{kind: keyschedule.ExternalPSK, hash: keyschedule.SHA256, secret: keyschedule.NewSecret(psk.Secret)}
 		hello.pskBinders[0] = p.binder(new(keyschedule.Transcript), truncateBinders(raw, hello))
 		if m := serverHelloFor(t, server, hello); (m.selectedIdentity != nil) != selected || m.keyShare == nil {
@@ -582,7 +582,7 @@ func TestSessionsWithExtendedMasterSecret(t *testing.T) {
 	server.rewrite = func(raw []byte) []byte {
 		if m, err := parseServerHello(raw[messageHeaderLen:]); raw[0] == byte(typeServerHello) && err == nil {
 			m.extendedMasterSecret = false
-			return m.marshal()
+			return m.append(nil)
 		}
 		return raw
 	}
@@ -674,7 +674,7 @@ func TestKeyUpdateLimits(t *testing.T) {
 	if got := requests(); !bytes.Equal(got, []byte{1, 0, 0}) {
 		t.Errorf("requests %v, want one", got)
 	}
-	if err := p.client.Handle(LevelApplication, (&keyUpdate{}).marshal()); err != nil {
+	if err := p.client.Handle(LevelApplication, (&keyUpdate{}).append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	p.client.post.writeN = maxKeyUpdates - 1

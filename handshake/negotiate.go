@@ -3,6 +3,7 @@ package handshake
 import (
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -42,20 +43,20 @@ func (c *Config) versions() []uint16 {
 
 func (c *Config) cipherSuites() []uint16 {
 	if len(c.CipherSuites) == 0 {
-		return DefaultCipherSuites()
+		return defaultCipherSuites
 	}
 	return c.CipherSuites
 }
 
-// suitesFor lists the suites of a version in our order of preference.
-func (c *Config) suitesFor(version uint16) []*keyschedule.Suite {
-	var list []*keyschedule.Suite
-	for _, id := range c.cipherSuites() {
-		if s := keyschedule.SuiteByID(id); s != nil && s.Version == version {
-			list = append(list, s)
+// suitesFor yields the suites of a version in our order of preference.
+func (c *Config) suitesFor(version uint16) iter.Seq[*keyschedule.Suite] {
+	return func(yield func(*keyschedule.Suite) bool) {
+		for _, id := range c.cipherSuites() {
+			if s := keyschedule.SuiteByID(id); s != nil && s.Version == version && !yield(s) {
+				return
+			}
 		}
 	}
-	return list
 }
 
 func (c *Config) provider() Provider {
@@ -65,26 +66,37 @@ func (c *Config) provider() Provider {
 	return c.Provider
 }
 
-// groupsFor lists the groups of a version that the provider has, in our order
+// groupsFor yields the groups of a version that the provider has, in our order
 // of preference, each once (RFC 9846, section 4.3.7). Hybrids exist in TLS 1.3
 // only.
-func (c *Config) groupsFor(version uint16) []NamedGroup {
-	groups := c.Groups
-	if len(groups) == 0 {
-		groups = DefaultGroups()
-	}
-	var list []NamedGroup
-	for _, g := range groups {
-		if (version == versionTLS13 || g.usable12()) && !contains(list, g) && c.provider().KeyExchange(g) != nil {
-			list = append(list, g)
+func (c *Config) groupsFor(version uint16) iter.Seq[NamedGroup] {
+	return func(yield func(NamedGroup) bool) {
+		groups := c.Groups
+		if len(groups) == 0 {
+			groups = defaultGroups
+		}
+		for i, g := range groups {
+			usable := version == versionTLS13 || g.usable12()
+			if usable && !contains(groups[:i], g) && c.provider().KeyExchange(g) != nil && !yield(g) {
+				return
+			}
 		}
 	}
-	return list
+}
+
+// hasGroup reports whether groupsFor has g.
+func (c *Config) hasGroup(version uint16, g NamedGroup) bool {
+	for ours := range c.groupsFor(version) {
+		if ours == g {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Config) signatureSchemes() []SignatureScheme {
 	if len(c.SignatureSchemes) == 0 {
-		return DefaultSignatureSchemes()
+		return defaultSignatureSchemes
 	}
 	return c.SignatureSchemes
 }
@@ -138,17 +150,10 @@ func (c *Config) random(b []byte) error {
 	return nil
 }
 
-// rewritten returns what to send in place of raw.
-func (c *Config) rewritten(raw []byte) []byte {
-	if c.rewrite == nil {
-		return raw
-	}
-	return c.rewrite(raw)
-}
-
-func (c *Config) logSecret(label string, clientRandom [32]byte, secret []byte) {
+// logSecret gives KeyLog copies, so that secrets need not be on the heap for it.
+func (c *Config) logSecret(label string, clientRandom *[32]byte, secret *keyschedule.Secret) {
 	if c.KeyLog != nil {
-		c.KeyLog(label, clientRandom[:], secret)
+		c.KeyLog(label, slices.Clone(clientRandom[:]), slices.Clone(secret.Bytes()))
 	}
 }
 

@@ -147,7 +147,7 @@ func scenarios() []scenario {
 				panic(err)
 			}
 			m.ocspStapling = true
-			return m.marshal()
+			return m.append(nil)
 		}
 	})
 	add("1.3 early data", func(c, s *Config) {

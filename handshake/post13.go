@@ -116,7 +116,7 @@ func (e *Engine) updateWriteKeys(request keyUpdateRequest) error {
 	if request == updateRequested {
 		e.post.requestedUpdate = true
 	}
-	e.emitHandshake(LevelApplication, (&keyUpdate{request: request}).marshal())
+	e.queueMessage(LevelApplication, (&keyUpdate{request: request}).append)
 	next := e.post.write.Next(e.neg.Suite.Hash)
 	e.post.write.Wipe()
 	e.post.write = next
@@ -211,6 +211,6 @@ func (s *serverHandshake) sendTicket(resumption *keyschedule.Secret, nonce byte)
 	if !state.EarlyData {
 		m.maxEarlyData = 0
 	}
-	s.emitHandshake(LevelApplication, s.cfg.rewritten(m.marshal()))
+	s.queueMessage(LevelApplication, m.append)
 	return nil
 }

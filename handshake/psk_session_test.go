@@ -120,7 +120,7 @@ func TestPSKSessionsAfterRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 		ticket := &newSessionTicket13{lifetime: 1000, nonce: []byte{0}, ticket: []byte("ticket")}
-		if err := e.Handle(LevelApplication, ticket.marshal()); err != nil {
+		if err := e.Handle(LevelApplication, ticket.append(nil)); err != nil {
 			t.Fatal(err)
 		}
 		if _, stored := e.NextEvent(); stored != (keys == nil) {
@@ -201,7 +201,7 @@ func TestTicketAgeSkew(t *testing.T) {
 func TestShortBinder(t *testing.T) {
 	m := minimalHello()
 	m.pskIdentities, m.pskBinders = []pskIdentity{{identity: []byte("id")}}, [][]byte{make([]byte, 31)}
-	parsed, err := parseClientHello(m.marshal()[messageHeaderLen:])
+	parsed, err := parseClientHello(m.append(nil)[messageHeaderLen:])
 	if err != nil {
 		t.Fatal(err)
 	}

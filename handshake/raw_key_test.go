@@ -172,7 +172,7 @@ func TestCertificateTypesHostile(t *testing.T) {
 	} {
 		m := minimalHello()
 		tt.change(m)
-		_, err := parseClientHello(m.marshal()[messageHeaderLen:])
+		_, err := parseClientHello(m.append(nil)[messageHeaderLen:])
 		wantAlert(t, name, err, tt.want)
 	}
 	c := &clientHandshake{Engine: &Engine{cfg: clientTestConfig()}, hello: &clientHello{serverCertificateTypes: onlyRaw}}
@@ -200,7 +200,7 @@ func TestRawKeyForms(t *testing.T) {
 			t.Errorf("%x: %v", b, err)
 		}
 	}
-	m, err := parseRawKey12(marshalRawKey12(spki)[messageHeaderLen:])
+	m, err := parseRawKey12(appendRawKey12(nil, spki)[messageHeaderLen:])
 	if err != nil || !slices.EqualFunc(m.chain, [][]byte{spki}, bytes.Equal) {
 		t.Errorf("there and back: %v", err)
 	}

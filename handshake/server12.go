@@ -142,9 +142,9 @@ func (s *serverHandshake) respond12() (waitState, error) {
 	}
 	s.transcript.Start(s.neg.Suite.Hash)
 	s.sendServerHello12(types)
-	s.send(LevelInitial, marshalCertificate12(s.cert, s.cert.Type))
+	s.send(LevelInitial, func(b []byte) []byte { return appendCertificate12(b, s.cert, s.cert.Type) })
 	if s.stapling12() {
-		s.send(LevelInitial, (&certificateStatus{ocsp: s.cert.OCSPStaple}).marshal())
+		s.send(LevelInitial, (&certificateStatus{ocsp: s.cert.OCSPStaple}).append)
 	}
 	if err := s.sendServerKeyExchange(group); err != nil {
 		return 0, err
@@ -156,11 +156,11 @@ func (s *serverHandshake) respond12() (waitState, error) {
 			certificateTypes:       []uint8{certTypeRSASign, certTypeECDSASign},
 			signatureSchemes:       s.cfg.signatureSchemes(),
 			certificateAuthorities: s.cfg.ClientCAs,
-		}).marshal())
+		}).append)
 	} else if s.peer, err = verifiedAnonymous(s.cfg.ClientAuth); err != nil {
 		return 0, err
 	}
-	s.send(LevelInitial, (&serverHelloDone{}).marshal())
+	s.send(LevelInitial, (&serverHelloDone{}).append)
 	return next, nil
 }
 
@@ -180,7 +180,7 @@ func (s *serverHandshake) selectParameters12() (NamedGroup, error) {
 		// RFC 8422, section 4: the choice is ours; every client has this one.
 		offered = []NamedGroup{Secp256r1}
 	}
-	for _, g := range s.cfg.groupsFor(versionTLS12) {
+	for g := range s.cfg.groupsFor(versionTLS12) {
 		if contains(offered, g) {
 			return g, nil
 		}
@@ -227,7 +227,7 @@ func (s *serverHandshake) sendServerHello12(types certificateTypes) {
 	if s.hello.scts && s.cert != nil {
 		m.scts = s.cert.SCTs
 	}
-	s.send(LevelInitial, m.marshal())
+	s.send(LevelInitial, m.append)
 }
 
 // sendServerKeyExchange signs our share (RFC 8422, section 5.4).
@@ -238,12 +238,12 @@ func (s *serverHandshake) sendServerKeyExchange(g NamedGroup) error {
 	}
 	s.key, s.neg.Group = key, g
 	m := &serverKeyExchange{group: g, public: key.Share(), scheme: s.scheme}
-	m.signature, err = sign(s.cfg.Rand, s.cert.PrivateKey, s.scheme, keyExchangeSigned(s.hello.random, s.random, m.params()))
+	m.signature, err = sign(s.cfg.Rand, s.cert.PrivateKey, s.scheme, keyExchangeSigned(&s.hello.random, &s.random, m))
 	if err != nil {
 		return alert.Wrap(alert.InternalError, err)
 	}
 	s.neg.LocalCertificate, s.neg.LocalSignatureScheme = s.cert, s.scheme
-	s.send(LevelInitial, m.marshal())
+	s.send(LevelInitial, m.append)
 	return nil
 }
 
@@ -284,7 +284,7 @@ func (s *serverHandshake) onClientKeyExchange(m *clientKeyExchange, raw message)
 
 func (s *serverHandshake) deriveKeys12() {
 	s.read, s.write = s.master.Keys(s.neg.Suite, s.hello.random[:], s.random[:])
-	s.cfg.logSecret("CLIENT_RANDOM", s.hello.random, s.master.Bytes())
+	s.cfg.logSecret("CLIENT_RANDOM", &s.hello.random, &s.master.Secret)
 }
 
 func (s *serverHandshake) onCertificateVerify12(m *certificateVerify, raw message) (waitState, error) {
@@ -321,7 +321,7 @@ func (s *serverHandshake) sendFinished12() error {
 	s.sendChangeCipherSpec()
 	s.installWrite(LevelApplication, s.write, keyschedule.TrafficSecret{})
 	s.write = nil
-	s.send(LevelApplication, (&finished{verifyData: verify}).marshal())
+	s.send(LevelApplication, (&finished{verifyData: verify}).append)
 	s.noteTLSUnique(verify)
 	return nil
 }
@@ -335,7 +335,7 @@ func (s *serverHandshake) sendTicket12() error {
 	if err != nil {
 		return alert.Errorf(alert.InternalError, "sealing a session ticket: %w", err)
 	}
-	s.send(LevelInitial, (&newSessionTicket12{lifetimeHint: uint32(maxTicketLifetime / time.Second), ticket: ticket}).marshal())
+	s.send(LevelInitial, (&newSessionTicket12{lifetimeHint: uint32(maxTicketLifetime / time.Second), ticket: ticket}).append)
 	return nil
 }
 

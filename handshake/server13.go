@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"slices"
 	"time"
@@ -85,12 +86,23 @@ func checkClientHello13(m *clientHello) error {
 			return alert.Errorf(alert.DecodeError, "binder of %d bytes", len(binder))
 		}
 	}
-	offered := make(map[NamedGroup]bool, len(m.supportedGroups))
-	for _, g := range m.supportedGroups {
-		offered[g] = true
+	return checkShares(m)
+}
+
+// checkShares checks that key shares are for groups that the client offers. A
+// peer chooses how many there are of both, so where that are many, each list is
+// gone through once.
+func checkShares(m *clientHello) error {
+	offered := func(g NamedGroup) bool { return contains(m.supportedGroups, g) }
+	if len(m.keyShares) > usualExtensions {
+		groups := make(map[NamedGroup]bool, len(m.supportedGroups))
+		for _, g := range m.supportedGroups {
+			groups[g] = true
+		}
+		offered = func(g NamedGroup) bool { return groups[g] }
 	}
 	for _, share := range m.keyShares {
-		if !offered[share.group] {
+		if !offered(share.group) {
 			return alert.Errorf(alert.IllegalParameter, "key share for %v, which is not in supported_groups", share.group)
 		}
 	}
@@ -123,22 +135,24 @@ func (s *serverHandshake) selectParameters(raw message) error {
 // that one is a hybrid and the share is not: then the client, which knows
 // hybrids, is asked for it.
 func (s *serverHandshake) selectGroup() error {
-	var common []NamedGroup
-	for _, g := range s.cfg.groupsFor(versionTLS13) {
-		if contains(s.hello.supportedGroups, g) {
-			common = append(common, g)
+	var first NamedGroup
+	s.neg.Group = 0
+	for g := range s.cfg.groupsFor(versionTLS13) {
+		if !contains(s.hello.supportedGroups, g) {
+			continue
 		}
-	}
-	if len(common) == 0 {
-		return alert.Errorf(alert.HandshakeFailure, "no key exchange group in common: client offers %s", brief(s.hello.supportedGroups))
-	}
-	s.neg.Group = common[0]
-	for _, g := range common {
-		if s.shareFor(g) != nil && (g.hybrid() || !common[0].hybrid()) {
+		if first == 0 {
+			first = g
+		}
+		if s.shareFor(g) != nil && (g.hybrid() || !first.hybrid()) {
 			s.neg.Group = g
 			break
 		}
 	}
+	if first == 0 {
+		return alert.Errorf(alert.HandshakeFailure, "no key exchange group in common: client offers %s", brief(s.hello.supportedGroups))
+	}
+	s.neg.Group = cmp.Or(s.neg.Group, first)
 	s.schedule.share = s.shareFor(s.neg.Group)
 	return nil
 }
@@ -281,7 +295,7 @@ func (s *serverHandshake) sendRetry(raw message) (waitState, error) {
 		supportedVersion: versionTLS13,
 		selectedGroup:    s.neg.Group,
 	}
-	s.send(LevelInitial, m.marshal())
+	s.send(LevelInitial, m.append)
 	s.compatCCS()
 	if s.hello.earlyData {
 		s.rejectEarlyData()
@@ -474,7 +488,7 @@ func (s *serverHandshake) sendServerHello13() error {
 	if s.schedule.earlyData {
 		s.earlyDataKeys(early)
 	}
-	s.send(LevelInitial, m.marshal())
+	s.send(LevelInitial, m.append)
 	s.compatCCS()
 	s.schedule.handshake = early.Handshake(secret)
 	return nil
@@ -484,7 +498,7 @@ func (s *serverHandshake) sendServerHello13() error {
 // out once ServerHello is queued.
 func (s *serverHandshake) earlyDataKeys(early *keyschedule.Early) {
 	s.schedule.client = early.ClientEarlyTrafficSecret(s.transcript.Sum())
-	s.cfg.logSecret("CLIENT_EARLY_TRAFFIC_SECRET", s.hello.random, s.schedule.client.Bytes())
+	s.cfg.logSecret("CLIENT_EARLY_TRAFFIC_SECRET", &s.hello.random, &s.schedule.client.Secret)
 }
 
 // handshakeKeys hands out the keys of the handshake level. While early data
@@ -497,8 +511,8 @@ func (s *serverHandshake) handshakeKeys(aligned alignedProof) {
 	sum := s.transcript.Sum()
 	k.client = k.handshake.ClientHandshakeTrafficSecret(sum)
 	k.server = k.handshake.ServerHandshakeTrafficSecret(sum)
-	s.cfg.logSecret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", s.hello.random, k.client.Bytes())
-	s.cfg.logSecret("SERVER_HANDSHAKE_TRAFFIC_SECRET", s.hello.random, k.server.Bytes())
+	s.cfg.logSecret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &s.hello.random, &k.client.Secret)
+	s.cfg.logSecret("SERVER_HANDSHAKE_TRAFFIC_SECRET", &s.hello.random, &k.server.Secret)
 	if !k.earlyData {
 		s.installRead(aligned, LevelHandshake, k.client.Keys(s.neg.Suite), k.client)
 	}
@@ -512,7 +526,7 @@ func (s *serverHandshake) sendEncryptedExtensions(types certificateTypes) {
 		earlyData:     s.schedule.earlyData,
 
 		certificateTypes: types,
-	}).marshal())
+	}).append)
 }
 
 // sendServerAuth queues CertificateRequest, Certificate and CertificateVerify;
@@ -530,7 +544,7 @@ func (s *serverHandshake) sendServerAuth() error {
 			ocspStapling:           true,
 			scts:                   true,
 			compressCertificate:    s.cfg.compressionAlgs(),
-		}).marshal())
+		}).append)
 	} else {
 		var err error
 		if s.peer, err = verifiedAnonymous(s.cfg.ClientAuth); err != nil {
@@ -545,9 +559,9 @@ func (s *serverHandshake) sendServerAuth() error {
 // a server may send from here on.
 func (s *serverHandshake) sendFinished13() {
 	verify := s.schedule.server.VerifyData(s.neg.Suite.Hash, nil, s.transcript.Sum())
-	s.send(LevelHandshake, (&finished{verifyData: verify}).marshal())
+	s.send(LevelHandshake, (&finished{verifyData: verify}).append)
 	s.schedule.main = s.schedule.handshake.Main()
-	s.applicationKeys(s.schedule.main, s.transcript.Sum(), s.hello.random)
+	s.applicationKeys(s.schedule.main, s.transcript.Sum(), &s.hello.random)
 	write := s.post.write
 	s.installWrite(LevelApplication, write.Keys(s.neg.Suite), write)
 }
@@ -559,7 +573,7 @@ func (s *serverHandshake) sendEarlyTickets() error {
 		return nil
 	}
 	s.schedule.ticketsSent = true
-	raw := (&finished{verifyData: s.clientVerifyData()}).marshal()
+	raw := (&finished{verifyData: s.clientVerifyData()}).append(nil)
 	resumption := s.schedule.main.ResumptionMainSecret(s.transcript.SumWith(s.neg.Suite.Hash, raw))
 	defer resumption.Wipe()
 	return s.sendTickets(&resumption)

@@ -207,23 +207,18 @@ func sameHello(first, second *clientHello) bool {
 // the client offers and that fits. A client that would rather have ChaCha20 than
 // AES has no hardware for the latter, and gets its wish.
 func (s *serverHandshake) suiteWith(fits func(*keyschedule.Suite) bool) *keyschedule.Suite {
-	ours := s.cfg.suitesFor(s.neg.Version)
-	if s.hello.prefersChaCha20(s.neg.Version) {
-		slices.SortStableFunc(ours, func(a, b *keyschedule.Suite) int { return chaCha20First(a) - chaCha20First(b) })
-	}
-	for _, suite := range ours {
-		if contains(s.hello.cipherSuites, suite.ID) && fits(suite) {
+	var first *keyschedule.Suite
+	chaCha20 := s.hello.prefersChaCha20(s.neg.Version)
+	for suite := range s.cfg.suitesFor(s.neg.Version) {
+		switch {
+		case !contains(s.hello.cipherSuites, suite.ID) || !fits(suite):
+		case !chaCha20 || suite.Cipher == keyschedule.ChaCha20Poly1305:
 			return suite
+		case first == nil:
+			first = suite
 		}
 	}
-	return nil
-}
-
-func chaCha20First(s *keyschedule.Suite) int {
-	if s.Cipher == keyschedule.ChaCha20Poly1305 {
-		return 0
-	}
-	return 1
+	return first
 }
 
 // prefersChaCha20 reports whether the first suite of a version that the client
@@ -231,7 +226,7 @@ func chaCha20First(s *keyschedule.Suite) int {
 func (m *clientHello) prefersChaCha20(version uint16) bool {
 	for _, id := range m.cipherSuites {
 		if suite := keyschedule.SuiteByID(id); suite != nil && suite.Version == version {
-			return chaCha20First(suite) == 0
+			return suite.Cipher == keyschedule.ChaCha20Poly1305
 		}
 	}
 	return false

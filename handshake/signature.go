@@ -1,16 +1,14 @@
 package handshake
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	_ "crypto/sha256" // linked in for crypto.SHA256
-	_ "crypto/sha512" // and for crypto.SHA384 and crypto.SHA512
+	"crypto/sha256"
+	"crypto/sha512"
 	"io"
-	"slices"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
@@ -55,25 +53,17 @@ var schemeSpecs = map[SignatureScheme]schemeSpec{
 	Ed25519:              {kindEd25519, 0, nil},
 }
 
-// schemesFor returns what the key of cert can do in the given version, in our
-// order of preference.
-func schemesFor(version uint16, cert *Certificate) []SignatureScheme {
-	if cert.PrivateKey == nil {
-		return nil
-	}
-	pub := cert.PrivateKey.Public()
-	return slices.DeleteFunc(DefaultSignatureSchemes(), func(s SignatureScheme) bool {
-		allowed := len(cert.SignatureSchemes) == 0 || slices.Contains(cert.SignatureSchemes, s)
-		return !allowed || !schemeFits(version, pub, s)
-	})
+// signsWith reports whether the key of c can, and may, sign with s.
+func (c *Certificate) signsWith(version uint16, s SignatureScheme) bool {
+	return c.PrivateKey != nil && (len(c.SignatureSchemes) == 0 || contains(c.SignatureSchemes, s)) &&
+		schemeFits(version, c.PrivateKey.Public(), s)
 }
 
 // selectScheme returns the first of the peer's schemes that the key of cert
 // can sign with.
 func selectScheme(version uint16, cert *Certificate, peer []SignatureScheme) (SignatureScheme, error) {
-	ours := schemesFor(version, cert)
 	for _, s := range peer {
-		if slices.Contains(ours, s) {
+		if cert.signsWith(version, s) {
 			return s, nil
 		}
 	}
@@ -139,12 +129,19 @@ func sign(rand io.Reader, key crypto.Signer, s SignatureScheme, message []byte) 
 }
 
 func (s schemeSpec) digest(message []byte) []byte {
-	if s.hash == 0 {
+	switch s.hash {
+	case crypto.SHA256:
+		sum := sha256.Sum256(message)
+		return sum[:]
+	case crypto.SHA384:
+		sum := sha512.Sum384(message)
+		return sum[:]
+	case crypto.SHA512:
+		sum := sha512.Sum512(message)
+		return sum[:]
+	default:
 		return message
 	}
-	h := s.hash.New()
-	h.Write(message)
-	return h.Sum(nil)
 }
 
 // verify checks a signature of message. The caller made sure that s was
@@ -188,7 +185,10 @@ const (
 // section 4.5.2). The padding is as long as the two randoms that TLS 1.2
 // signatures begin with, so that neither passes for the other.
 func signedContent13(context string, transcriptHash []byte) []byte {
-	b := bytes.Repeat([]byte{' '}, 64)
+	b := make([]byte, 0, 64+len(serverSignatureContext)+1+keyschedule.MaxSecretLen)
+	for range 64 {
+		b = append(b, ' ')
+	}
 	b = append(b, context...)
 	b = append(b, 0)
 	return append(b, transcriptHash...)

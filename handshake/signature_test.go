@@ -57,6 +57,11 @@ var (
 	ecdsaSchemes = []SignatureScheme{EcdsaSecp256r1Sha256, EcdsaSecp384r1Sha384, EcdsaSecp521r1Sha512}
 )
 
+// schemesFor lists what the key of cert can do.
+func schemesFor(version uint16, cert *Certificate) []SignatureScheme {
+	return slices.DeleteFunc(DefaultSignatureSchemes(), func(s SignatureScheme) bool { return !cert.signsWith(version, s) })
+}
+
 func TestSchemesFor(t *testing.T) {
 	for _, tt := range []struct {
 		version uint16

@@ -206,7 +206,7 @@ func TestSuspendKeepsAll(t *testing.T) {
 // TestSuspendWithinMessage moves a client at every point of a ticket.
 func TestSuspendWithinMessage(t *testing.T) {
 	p := mustRun(t, clientTestConfig(), serverTestConfig(testCerts()["p256"]))
-	ticket := (&newSessionTicket13{lifetime: 100, nonce: []byte{7}, ticket: []byte("ticket")}).marshal()
+	ticket := (&newSessionTicket13{lifetime: 100, nonce: []byte{7}, ticket: []byte("ticket")}).append(nil)
 	for n := range ticket {
 		if err := p.client.Handle(LevelApplication, ticket[:n]); err != nil {
 			t.Fatal(err)
@@ -234,7 +234,7 @@ func TestSuspendWithinMessage(t *testing.T) {
 // The bound on messages in a row holds across moves.
 func TestSuspendKeepsCounting(t *testing.T) {
 	p := mustRun(t, clientTestConfig(), serverTestConfig(testCerts()["p256"]))
-	ticket := (&newSessionTicket13{lifetime: 100, ticket: []byte("ticket")}).marshal()
+	ticket := (&newSessionTicket13{lifetime: 100, ticket: []byte("ticket")}).append(nil)
 	var err error
 	for n := 0; err == nil; n++ {
 		if n > maxPostHandshake {

@@ -120,11 +120,11 @@ func (g NamedGroup) usable12() bool {
 
 // DefaultGroups returns the groups that are used when a [Config] names none,
 // most preferred first.
-func DefaultGroups() []NamedGroup {
-	return []NamedGroup{
-		X25519MLKEM768, SecP256r1MLKEM768, SecP384r1MLKEM1024,
-		X25519, Secp256r1, Secp384r1, Secp521r1,
-	}
+func DefaultGroups() []NamedGroup { return slices.Clone(defaultGroups) }
+
+var defaultGroups = []NamedGroup{
+	X25519MLKEM768, SecP256r1MLKEM768, SecP384r1MLKEM1024,
+	X25519, Secp256r1, Secp384r1, Secp521r1,
 }
 
 // SignatureScheme is a signature algorithm (RFC 9846, section 4.3.3). In
@@ -182,19 +182,21 @@ func (s SignatureScheme) String() string {
 
 // DefaultSignatureSchemes returns the schemes that are accepted when a
 // [Config] names none, most preferred first: all that are implemented.
-func DefaultSignatureSchemes() []SignatureScheme {
-	return []SignatureScheme{
-		RsaPssRsaeSha256, EcdsaSecp256r1Sha256, Ed25519,
-		RsaPssRsaeSha384, RsaPssRsaeSha512,
-		RsaPkcs1Sha256, RsaPkcs1Sha384, RsaPkcs1Sha512,
-		EcdsaSecp384r1Sha384, EcdsaSecp521r1Sha512,
-	}
+func DefaultSignatureSchemes() []SignatureScheme { return slices.Clone(defaultSignatureSchemes) }
+
+var defaultSignatureSchemes = []SignatureScheme{
+	RsaPssRsaeSha256, EcdsaSecp256r1Sha256, Ed25519,
+	RsaPssRsaeSha384, RsaPssRsaeSha512,
+	RsaPkcs1Sha256, RsaPkcs1Sha384, RsaPkcs1Sha512,
+	EcdsaSecp384r1Sha384, EcdsaSecp521r1Sha512,
 }
 
 // DefaultCipherSuites returns the suites that are used when a [Config] names
 // none, most preferred first: the AEAD suites of both versions. Where the
 // processor has no instructions for AES-GCM, ChaCha20-Poly1305 comes first.
-func DefaultCipherSuites() []uint16 { return cipherSuitesByPreference(hasAESGCM()) }
+func DefaultCipherSuites() []uint16 { return slices.Clone(defaultCipherSuites) }
+
+var defaultCipherSuites = cipherSuitesByPreference(hasAESGCM())
 
 func cipherSuitesByPreference(fastAES bool) []uint16 {
 	var suites, slower []uint16
