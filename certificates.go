@@ -225,7 +225,7 @@ func signedWeakly(cert *x509.Certificate) bool {
 // returns nil, without an error, where they demand nothing.
 func (b *binding) verifyChain(certs []*x509.Certificate) ([][]*x509.Certificate, error) {
 	cfg := b.cfg
-	opts := x509.VerifyOptions{CurrentTime: cfg.time(), Intermediates: x509.NewCertPool()}
+	opts := x509.VerifyOptions{CurrentTime: cfg.time()}
 	switch {
 	case b.conn.role == roleClient && cfg.InsecureSkipVerify,
 		b.conn.role == roleServer && cfg.ClientAuth < VerifyClientCertIfGiven:
@@ -234,6 +234,9 @@ func (b *binding) verifyChain(certs []*x509.Certificate) ([][]*x509.Certificate,
 		opts.Roots, opts.DNSName = cfg.RootCAs, cfg.ServerName
 	default:
 		opts.Roots, opts.KeyUsages = cfg.ClientCAs, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	}
+	if len(certs) > 1 {
+		opts.Intermediates = x509.NewCertPool()
 	}
 	for _, cert := range certs[1:] {
 		opts.Intermediates.AddCert(cert)
@@ -280,13 +283,25 @@ func inTime(chain []*x509.Certificate, now time.Time) bool {
 	return !slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return now.Before(c.NotBefore) || now.After(c.NotAfter) })
 }
 
+// trustedRoot is a certificate that was found in a pool.
+type trustedRoot struct {
+	pool *x509.CertPool
+	root *x509.Certificate
+}
+
 // trusts reports whether a certificate is one of the roots. To verify such a one
 // takes no more than to find it.
 func (b *binding) trusts(root *x509.Certificate) bool {
+	if last := b.cfg.trusted.Load(); last != nil && last.root == root && last.pool == b.cfg.RootCAs {
+		return true
+	}
 	_, err := root.Verify(x509.VerifyOptions{
 		Roots:       b.cfg.RootCAs,
 		CurrentTime: b.cfg.time(),
 		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
+	if err == nil {
+		b.cfg.trusted.Store(&trustedRoot{b.cfg.RootCAs, root})
+	}
 	return err == nil
 }

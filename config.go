@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-handoff/tls/handshake"
@@ -231,6 +232,9 @@ type Config struct {
 	// for the move (see [kernel.Policy]), and does not receive. Conn.Offload says what became of it.
 	Kernel kernel.Policy
 
+	made    atomic.Pointer[engineLists] // what lists has returned last
+	trusted atomic.Pointer[trustedRoot] // what trusts has found last
+
 	mutex       sync.RWMutex        // protects the three below
 	setKeys     *session.KeyRing    // keys that were set, nil for none
 	rotating    *session.KeyRing    // keys that are made and rotated here
@@ -372,9 +376,9 @@ func (c *Config) check(r role) error {
 	switch {
 	case c.MaxVersion != 0 && (c.MaxVersion < VersionTLS12 || c.MaxVersion < c.MinVersion), c.MinVersion > VersionTLS13:
 		return &ConfigError{"MaxVersion", "no supported version satisfies MinVersion and MaxVersion"}
-	case len(c.groups()) == 0:
+	case len(c.lists().groups) == 0:
 		return &ConfigError{"CurvePreferences", "none of the key exchange groups is supported"}
-	case len(c.cipherSuites()) == 0:
+	case len(c.lists().suites) == 0:
 		return &ConfigError{"CipherSuites", "none of the cipher suites is supported in the versions allowed"}
 	}
 	for _, p := range c.NextProtos {
@@ -458,6 +462,47 @@ func (c *Config) checkServerSessions() error {
 	return nil
 }
 
+// engineLists are the lists of a Config as its engines take them, with what they were
+// made of.
+type engineLists struct {
+	minVersion, maxVersion uint16
+	cipherSuites           []uint16
+	curvePreferences       []CurveID
+	signatureSchemes       []SignatureScheme
+
+	suites  []uint16
+	groups  []handshake.NamedGroup
+	schemes []handshake.SignatureScheme
+}
+
+// lists makes the lists that engines need, unless they are there: they are the same
+// for all connections as long as nobody changes the Config.
+func (c *Config) lists() *engineLists {
+	if l := c.made.Load(); l != nil && l.of(c) {
+		return l
+	}
+	l := &engineLists{
+		minVersion:       c.MinVersion,
+		maxVersion:       c.MaxVersion,
+		cipherSuites:     slices.Clone(c.CipherSuites),
+		curvePreferences: slices.Clone(c.CurvePreferences),
+		signatureSchemes: slices.Clone(c.SignatureSchemes),
+		suites:           c.cipherSuites(),
+		groups:           c.groups(),
+		schemes:          convert[handshake.SignatureScheme](c.SignatureSchemes),
+	}
+	c.made.Store(l)
+	return l
+}
+
+// of reports whether the lists are those of c as it is.
+func (l *engineLists) of(c *Config) bool {
+	return l.minVersion == c.MinVersion && l.maxVersion == c.MaxVersion &&
+		(l.cipherSuites == nil) == (c.CipherSuites == nil) && slices.Equal(l.cipherSuites, c.CipherSuites) &&
+		slices.Equal(l.curvePreferences, c.CurvePreferences) &&
+		(l.signatureSchemes == nil) == (c.SignatureSchemes == nil) && slices.Equal(l.signatureSchemes, c.SignatureSchemes)
+}
+
 // cipherSuites lists what is enabled of both versions, in our order of
 // preference.
 func (c *Config) cipherSuites() []uint16 {
@@ -526,10 +571,18 @@ func sniHost(name string) string {
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		host = host[1 : len(host)-1]
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return ""
+	if mayBeAddress(host) {
+		if _, err := netip.ParseAddr(host); err == nil {
+			return ""
+		}
 	}
 	return strings.TrimRight(name, ".")
+}
+
+// mayBeAddress reports whether parsing host as an IP address is worth the error
+// that mostly comes of it: it ends in a digit or has a colon.
+func mayBeAddress(host string) bool {
+	return host != "" && '0' <= host[len(host)-1] && host[len(host)-1] <= '9' || strings.Contains(host, ":")
 }
 
 // keyLogMutex serves all key logs: they are for debugging, and one writer may

@@ -194,7 +194,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 		}
 		c.in.Lock()
 		defer c.unlockIn()
-		err := c.handshake(ctx)
+		err := apart(func() error { return c.handshake(ctx) })
 		if c.goesOn(err) {
 			return err
 		}

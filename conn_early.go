@@ -185,7 +185,10 @@ func (c *Conn) canSend() bool {
 // goesOn reports whether a handshake that stopped for err can go on. Once a
 // server has accepted early data, servers interrupt reading and read again.
 func (c *Conn) goesOn(err error) bool {
-	e := net.Error(nil)
+	if err == nil {
+		return false
+	}
+	e := net.Error(nil) // on the heap
 	return errors.As(err, &e) && e.Timeout() && c.role == roleServer && c.early.open.Load() && c.in.err == nil
 }
 

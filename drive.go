@@ -113,7 +113,8 @@ func (c *Conn) step(call func() error) error {
 	err := call()
 	// One call's effects are queued together: whoever sends must not find a
 	// KeyUpdate there and not yet the keys that follow it.
-	var batch []outgoing
+	var room [maxBatch]outgoing
+	batch := room[:0]
 	for {
 		ev, ok := c.engine.NextEvent()
 		if !ok {
@@ -160,7 +161,13 @@ func (c *Conn) patient(level handshake.Level) bool {
 	return !c.prompt && level == handshake.LevelApplication && c.engine.State().Version == keyschedule.VersionTLS13
 }
 
+// maxBatch is more than the engine mostly has to say at one time.
+const maxBatch = 6
+
 func (c *Conn) enqueue(batch ...outgoing) {
+	if len(batch) == 0 {
+		return
+	}
 	for i := range batch {
 		if batch[i].typ == record.Alert {
 			c.trace.OnSent(uint8(record.Alert), batch[i].body)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"time"
 
 	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/alert"
@@ -13,6 +14,8 @@ import (
 // binding is one Config at work for one connection: its methods are what the
 // engine calls. A server may get a second one from GetConfigForClient.
 type binding struct {
+	handshake.Config // what the engine knows of it
+
 	conn *Conn
 	cfg  *Config
 	keys *session.KeyRing // of tickets
@@ -41,21 +44,21 @@ func (c *Conn) bind() (*handshake.Config, error) {
 	return b.server(), nil
 }
 
-// common translates what both roles have.
-func (b *binding) common() *handshake.Config {
+// common translates what both roles have. Each callback costs memory, so those
+// that have nothing to do are left out.
+func (b *binding) common() {
 	cfg := b.cfg
-	return &handshake.Config{
+	lists := cfg.lists()
+	b.Config = handshake.Config{
 		Rand:                 cfg.rand(),
-		Time:                 cfg.time,
+		Time:                 cfg.Time,
 		MinVersion:           cfg.MinVersion,
 		MaxVersion:           cfg.MaxVersion,
-		CipherSuites:         cfg.cipherSuites(),
-		Groups:               cfg.groups(),
+		CipherSuites:         lists.suites,
+		Groups:               lists.groups,
 		Provider:             cfg.Provider,
-		SignatureSchemes:     convert[handshake.SignatureScheme](cfg.SignatureSchemes),
+		SignatureSchemes:     lists.schemes,
 		ALPN:                 cfg.NextProtos,
-		VerifyPeer:           b.verifyPeer,
-		VerifyConnection:     b.verifyConnection,
 		PSKOnly:              cfg.ExternalPSKOnly,
 		CertificateTypes:     cfg.certificateTypes(),
 		PeerCertificateTypes: cfg.PeerCertificateTypes,
@@ -66,48 +69,63 @@ func (b *binding) common() *handshake.Config {
 		Trace:                  b.conn.trace,
 		KeyLog:                 cfg.keyLog(),
 	}
+	if b.Time == nil {
+		b.Time = time.Now
+	}
+	if cfg.VerifyConnection != nil || b.conn.role == roleServer && cfg.VerifyPeerCertificate != nil {
+		b.VerifyConnection = b.verifyConnection
+	}
 }
 
 func (b *binding) client() *handshake.Config {
-	hc, cfg := b.common(), b.cfg
-	hc.ServerName = sniHost(cfg.ServerName)
-	hc.PSKs = cfg.ExternalPSKs
-	hc.KeyShares = convert[handshake.NamedGroup](cfg.KeyShares)
-	hc.GetClientCertificate = b.clientCertificate
-	hc.VerifyResumed = func(*session.State) ([][]*x509.Certificate, error) { return b.conn.resumedChains, nil }
-	hc.EarlyData = b.conn.early.wanted
-	if b.resumes() {
-		hc.AcceptSessions = true
-		hc.Session = b.loadSession()
+	b.common()
+	cfg := b.cfg
+	b.ServerName = sniHost(cfg.ServerName)
+	b.PSKs = cfg.ExternalPSKs
+	b.KeyShares = convert[handshake.NamedGroup](cfg.KeyShares)
+	b.VerifyPeer = b.verifyPeer
+	if cfg.GetClientCertificate != nil || len(cfg.Certificates) > 0 {
+		b.GetClientCertificate = b.clientCertificate
 	}
-	return hc
+	b.EarlyData = b.conn.early.wanted
+	if b.resumes() {
+		b.AcceptSessions = true
+		b.Session = b.loadSession()
+	}
+	if b.Session != nil {
+		b.VerifyResumed = func(*session.State) ([][]*x509.Certificate, error) { return b.conn.resumedChains, nil }
+	}
+	return &b.Config
 }
 
 func (b *binding) server() *handshake.Config {
-	hc, cfg := b.common(), b.cfg
-	hc.GetCertificate = b.serverCertificate
-	hc.ClientAuth = engineClientAuth(cfg.ClientAuth)
-	hc.VerifyResumed = b.verifyResumed
-	hc.GetPSK = cfg.GetExternalPSK
-	hc.TicketCount = cfg.SessionTicketCount
+	b.common()
+	cfg := b.cfg
+	b.GetCertificate = b.serverCertificate
+	b.ClientAuth = engineClientAuth(cfg.ClientAuth)
+	b.GetPSK = cfg.GetExternalPSK
+	b.TicketCount = cfg.SessionTicketCount
+	if cfg.ClientAuth != NoClientCert {
+		b.VerifyPeer, b.VerifyResumed = b.verifyPeer, b.verifyResumed
+	}
 	if cfg.ClientCAs != nil {
 		//lint:ignore SA1019 it lacks only what the system's roots add, and these are no system roots
-		hc.ClientCAs = cfg.ClientCAs.Subjects()
+		b.ClientCAs = cfg.ClientCAs.Subjects()
 	}
 	if !cfg.SessionTicketsDisabled {
 		if cfg.ServerSessions != nil {
 			b.stateful = cfg.ServerSessions.Conn(b.keys)
 		}
-		hc.Tickets = tickets{b}
-		hc.MaxEarlyData = cfg.MaxEarlyData
+		b.Tickets = tickets{b}
+		b.MaxEarlyData = cfg.MaxEarlyData
 		if b.conn.early.wanted && cfg.MaxEarlyData > 0 {
-			hc.AcceptEarlyData = b.acceptEarlyData
+			b.AcceptEarlyData = b.acceptEarlyData
 		}
 	}
 	if cfg.GetConfigForClient != nil {
-		hc.GetConfigForClient = b.configForClient
+		b.GetConfigForClient = b.configForClient
 	}
-	return hc
+	return &b.Config
 }
 
 // engineClientAuth drops what is not the engine's to decide: whether a

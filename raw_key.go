@@ -112,6 +112,9 @@ func (c *Config) certificateTypes() []CertificateType {
 	if c.CertificateTypes != nil || c.GetClientCertificate != nil {
 		return c.CertificateTypes
 	}
+	if !slices.ContainsFunc(c.Certificates, func(cert Certificate) bool { return isRawKey(&cert) }) {
+		return nil
+	}
 	var list []CertificateType
 	for i := range c.Certificates {
 		t := CertificateTypeX509

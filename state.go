@@ -12,11 +12,10 @@ import (
 func (c *Conn) ConnectionState() ConnectionState {
 	c.handshakeMutex.Lock()
 	defer c.unlockHandshake()
-	state := &handshake.State{}
-	if c.engine != nil {
-		state = c.engine.State()
+	if c.engine == nil {
+		return c.stateOf(&handshake.State{}, c.ExportKeyingMaterial)
 	}
-	return c.stateOf(state, c.ExportKeyingMaterial)
+	return c.stateOf(c.engine.State(), c.ExportKeyingMaterial)
 }
 
 // stateFor is what callbacks see, within a call into the engine.

@@ -1,0 +1,61 @@
+package tls
+
+import (
+	"errors"
+	"runtime"
+	"testing"
+)
+
+// TestApart checks that what ends a handshake ends its caller, too.
+func TestApart(t *testing.T) {
+	want := errors.New("an error")
+	if err := apart(func() error { return want }); err != want {
+		t.Errorf("returned %v", err)
+	}
+	if err := apart(func() error { return nil }); err != nil {
+		t.Errorf("returned %v", err)
+	}
+	for _, want := range []any{"a panic", errors.New("one more")} {
+		func() {
+			defer func() {
+				if got := recover(); got != want {
+					t.Errorf("panicked with %v, want %v", got, want)
+				}
+			}()
+			t.Errorf("returned %v", apart(func() error { panic(want) }))
+		}()
+	}
+	ended := make(chan bool)
+	go func() {
+		returned := false
+		defer func() { ended <- returned }()
+		_ = apart(func() error { runtime.Goexit(); return nil })
+		returned = true
+	}()
+	if <-ended {
+		t.Error("returned after Goexit")
+	}
+}
+
+// TestPanicInCallback checks that a server survives a callback that panics, as
+// one on net/http does.
+func TestPanicInCallback(t *testing.T) {
+	server := serverConfig("P256")
+	server.GetCertificate = func(*ClientHelloInfo) (*Certificate, error) { panic("no certificate") }
+	tc, ts := pair(t, sockets, clientConfig(), server)
+	c, s := tc.(*Conn), ts.(*Conn)
+	done := make(chan any)
+	go func() {
+		defer func() { done <- recover() }()
+		_ = s.Handshake()
+	}()
+	go func() { _ = c.Handshake() }()
+	if got := <-done; got != "no certificate" {
+		t.Errorf("recovered %v", got)
+	}
+	// What it had locked is free again.
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	c.Close()
+}
