@@ -119,7 +119,7 @@ func (c *Conn) adoptRX(h *handover, secret keyschedule.TrafficSecret) error {
 		if err != nil {
 			return err
 		}
-		c.in.install(handshake.InstallRead{Level: handshake.LevelApplication, Keys: keys, Secret: &secret})
+		c.in.install(&handshake.InstallRead{Level: handshake.LevelApplication, Keys: keys, Secret: &secret})
 		return nil
 	case modeKernel:
 		c.in.level, c.in.suite = handshake.LevelApplication, suite

@@ -1,6 +1,9 @@
 package tls
 
-import "runtime"
+import (
+	"runtime"
+	"sync"
+)
 
 // apart calls f on a goroutine of its own and returns what it returns. A
 // handshake needs a stack several times the size of what a connection needs
@@ -8,34 +11,39 @@ import "runtime"
 // two: this one goes with its goroutine. A panic, or runtime.Goexit, in f is the
 // caller's.
 func apart(f func() error) error {
-	done := make(chan ending, 1)
-	go func() {
-		out := ending{exited: true}
-		defer func() {
-			if out.exited {
-				out.panicked = recover()
-			}
-			done <- out
-		}()
-		growStack()
-		out.err = f()
-		out.exited = false
-	}()
-	out := <-done
+	call := &apartCall{f: f}
+	call.Add(1)
+	go call.run()
+	call.Wait()
 	switch {
-	case out.panicked != nil:
-		panic(out.panicked)
-	case out.exited:
+	case call.panicked != nil:
+		panic(call.panicked)
+	case call.exited:
 		runtime.Goexit()
 	}
-	return out.err
+	return call.err
 }
 
-// ending is how a function has ended.
-type ending struct {
+// apartCall is a function that is called apart, and how it has ended.
+type apartCall struct {
+	sync.WaitGroup
+	f        func() error
 	err      error
 	panicked any
 	exited   bool // without returning
+}
+
+func (c *apartCall) run() {
+	c.exited = true
+	defer func() {
+		if c.exited {
+			c.panicked = recover()
+		}
+		c.Done()
+	}()
+	growStack()
+	c.err = c.f()
+	c.exited = false
 }
 
 // handshakeStack is what a handshake needs of a stack.

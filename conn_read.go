@@ -304,7 +304,7 @@ func (h *inbound) init(exact bool) {
 }
 
 // install changes keys. What is in the buffer was protected with the new ones.
-func (h *inbound) install(ev handshake.InstallRead) {
+func (h *inbound) install(ev *handshake.InstallRead) {
 	h.forget()
 	if h.kernel != nil {
 		ev.Secret.Wipe() // the engine has it

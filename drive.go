@@ -41,6 +41,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 		c.storeSessions()
 		c.in.established()
 		c.in.release() // nobody may ever read
+		c.trimQueue()
 		err = c.moveAtOnce()
 	}
 	if err != nil {
@@ -128,13 +129,13 @@ func (c *Conn) step(call func() error) error {
 // apply does what ev is about, or appends it to batch.
 func (c *Conn) apply(batch []outgoing, ev handshake.Event) []outgoing {
 	switch ev := ev.(type) {
-	case handshake.SendHandshake:
+	case *handshake.SendHandshake:
 		return append(batch, outgoing{typ: record.Handshake, body: ev.Bytes, patient: c.patient(ev.Level)})
 	case handshake.SendChangeCipherSpec:
 		return append(batch, outgoing{typ: record.ChangeCipherSpec, body: []byte{1}})
-	case handshake.InstallWrite:
-		return append(batch, outgoing{install: &ev})
-	case handshake.InstallRead:
+	case *handshake.InstallWrite:
+		return append(batch, outgoing{install: ev})
+	case *handshake.InstallRead:
 		c.in.install(ev)
 	case handshake.EarlyDataAccepted:
 		c.early.offered.Store(true)
@@ -174,8 +175,20 @@ func (c *Conn) enqueue(batch ...outgoing) {
 		}
 	}
 	c.queueMutex.Lock()
+	if c.queue == nil && !c.complete.Load() {
+		c.queue = make([]outgoing, 0, 2*maxBatch) // for the whole handshake
+	}
 	c.queue = append(c.queue, batch...)
 	c.queueMutex.Unlock()
+}
+
+// trimQueue gives up the memory of a queue that is empty.
+func (c *Conn) trimQueue() {
+	c.queueMutex.Lock()
+	defer c.queueMutex.Unlock()
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
 }
 
 // storeSessions gives new sessions to the cache, which is the application's, so

@@ -67,11 +67,11 @@ func startRawClient(t *testing.T, conn net.Conn, client *Config) *rawClient {
 func (c *rawClient) take() {
 	for ev, ok := c.engine.NextEvent(); ok; ev, ok = c.engine.NextEvent() {
 		switch ev := ev.(type) {
-		case handshake.SendHandshake:
+		case *handshake.SendHandshake:
 			c.messages[ev.Level] = append(c.messages[ev.Level], ev.Bytes...)
-		case handshake.InstallRead:
+		case *handshake.InstallRead:
 			c.opener, c.level = record.NewOpener(ev.Keys), ev.Level
-		case handshake.InstallWrite:
+		case *handshake.InstallWrite:
 			if ev.Keys == nil {
 				c.retried = true
 				continue

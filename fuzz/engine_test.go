@@ -200,7 +200,7 @@ func (p *party) drain() {
 		}
 		p.events++
 		switch ev := ev.(type) {
-		case handshake.SendHandshake:
+		case *handshake.SendHandshake:
 			p.note(ev.Bytes)
 			for b := ev.Bytes; len(b) > 0; {
 				n := 4 + int(b[1])<<16 + int(b[2])<<8 + int(b[3])
@@ -215,7 +215,7 @@ func (p *party) drain() {
 			}
 			p.established = true
 			p.checkHeard()
-		case handshake.InstallRead:
+		case *handshake.InstallRead:
 			if !p.ReadAligned() {
 				p.t.Fatal("new keys while a part of a message is pending")
 			}

@@ -102,13 +102,13 @@ func (p *puppet) apply() {
 			return
 		}
 		switch ev := ev.(type) {
-		case handshake.SendHandshake:
+		case *handshake.SendHandshake:
 			p.send(record.Handshake, ev.Bytes)
 		case handshake.SendChangeCipherSpec:
 			p.send(record.ChangeCipherSpec, []byte{1})
-		case handshake.InstallRead:
+		case *handshake.InstallRead:
 			p.in, p.level = record.NewOpener(ev.Keys), ev.Level
-		case handshake.InstallWrite:
+		case *handshake.InstallWrite:
 			p.out = record.NewSealer(ev.Keys)
 		}
 	}

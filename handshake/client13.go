@@ -84,11 +84,11 @@ func (c *clientHandshake) sharedSecret(m *serverHello) ([]byte, error) {
 		return nil, alert.Errorf(alert.IllegalParameter, "server selected a pre-shared key alone, which psk_key_exchange_modes did not offer")
 	case m.keyShare == nil:
 		return nil, alert.Errorf(alert.MissingExtension, "ServerHello without key_share")
-	case c.keys[m.keyShare.group] == nil, c.retryGroup != 0 && c.retryGroup != m.keyShare.group:
+	case c.keyFor(m.keyShare.group) == nil, c.retryGroup != 0 && c.retryGroup != m.keyShare.group:
 		return nil, alert.Errorf(alert.IllegalParameter, "server selected group %v, for which no share was offered", m.keyShare.group)
 	}
 	c.neg.Group = m.keyShare.group
-	return c.keys[m.keyShare.group].Decapsulate(m.keyShare.data)
+	return c.keyFor(m.keyShare.group).Decapsulate(m.keyShare.data)
 }
 
 // handshakeKeys hands out the keys of the handshake level. Ours are held back

@@ -19,10 +19,11 @@ const maxCookieLen = 1 << 14
 // clientHandshake is what a client needs until the handshake ends.
 type clientHandshake struct {
 	*Engine
+	eventRoom
 
 	// What was offered; every answer is checked against it.
 	hello *clientHello
-	keys  map[NamedGroup]PrivateKey
+	keys  []offeredKey
 	psks  []offeredPSK
 
 	retrySuite *keyschedule.Suite // of a HelloRetryRequest, nil if none came
@@ -35,6 +36,12 @@ type clientHandshake struct {
 	peer          peerVerified
 	certRequest   *certificateRequest13
 	certRequest12 *certificateRequest12
+}
+
+// offeredKey is the key of a key share in our ClientHello.
+type offeredKey struct {
+	group NamedGroup
+	key   PrivateKey
 }
 
 // offeredPSK is a pre-shared key in our ClientHello.
@@ -222,7 +229,7 @@ func (c *clientHandshake) sharedGroups(offered []NamedGroup) []NamedGroup {
 func (c *clientHandshake) offerKeyShares(m *clientHello) error {
 	groups := c.sharedGroups(m.supportedGroups)
 	m.keyShares = make([]keyShareEntry, 0, len(groups))
-	c.keys = make(map[NamedGroup]PrivateKey, len(groups))
+	c.keys = make([]offeredKey, 0, len(groups))
 	for _, g := range groups {
 		if err := c.addKeyShare(m, g); err != nil {
 			return err
@@ -236,8 +243,18 @@ func (c *clientHandshake) addKeyShare(m *clientHello, g NamedGroup) error {
 	if err != nil {
 		return alert.Errorf(alert.InternalError, "making a key share for %v: %w", g, err)
 	}
-	c.keys[g] = key
+	c.keys = append(c.keys, offeredKey{g, key})
 	m.keyShares = append(m.keyShares, keyShareEntry{group: g, data: key.Share()})
+	return nil
+}
+
+// keyFor returns the key of the share that was offered for g, or nil.
+func (c *clientHandshake) keyFor(g NamedGroup) PrivateKey {
+	for _, offered := range c.keys {
+		if offered.group == g {
+			return offered.key
+		}
+	}
 	return nil
 }
 
@@ -484,17 +501,16 @@ func (c *clientHandshake) onHelloRetryRequest(m *serverHello, raw message) (wait
 // stopEarlyData returns to cleartext after a HelloRetryRequest.
 func (c *clientHandshake) stopEarlyData(alignedProof) {
 	c.emit(EarlyDataRejected{})
-	c.emit(InstallWrite{Level: LevelInitial})
+	c.emit(c.newWrite(LevelInitial, nil, nil))
 }
 
 // replaceKeyShare makes the one share that a HelloRetryRequest asks for.
 func (c *clientHandshake) replaceKeyShare(g NamedGroup) error {
-	if !contains(c.hello.supportedGroups, g) || c.keys[g] != nil {
+	if !contains(c.hello.supportedGroups, g) || c.keyFor(g) != nil {
 		return alert.Errorf(alert.IllegalParameter, "HelloRetryRequest selects group %v", g)
 	}
 	c.retryGroup = g
-	clear(c.keys)
-	c.hello.keyShares = nil
+	c.keys, c.hello.keyShares = nil, nil
 	return c.addKeyShare(c.hello, g)
 }
 

@@ -48,6 +48,7 @@ type Engine struct {
 func NewClient(ctx context.Context, cfg *Config) *Engine {
 	e := &Engine{cfg: cfg, ctx: ctx}
 	e.client = &clientHandshake{Engine: e}
+	e.client.init()
 	return e
 }
 
@@ -56,6 +57,7 @@ func NewClient(ctx context.Context, cfg *Config) *Engine {
 func NewServer(ctx context.Context, cfg *Config) *Engine {
 	e := &Engine{cfg: cfg, ctx: ctx, state: serverWaitCH}
 	e.server = &serverHandshake{Engine: e}
+	e.server.init()
 	return e
 }
 
@@ -95,6 +97,9 @@ func (e *Engine) handle(level Level, b []byte) error {
 		}
 		m, ok, err := e.in.next()
 		if !ok || err != nil {
+			if e.established {
+				e.in.release()
+			}
 			return err
 		}
 		e.cfg.Trace.OnReceived(contentHandshake, m.raw)
@@ -209,6 +214,13 @@ func (e *Engine) Wipe() {
 
 func (e *Engine) emit(ev Event) {
 	e.closeFlight()
+	e.queueEvent(ev)
+}
+
+func (e *Engine) queueEvent(ev Event) {
+	if r := e.room(); e.events == nil && r != &noRoom {
+		e.events = r.queue[:0]
+	}
 	e.events = append(e.events, ev)
 }
 
@@ -243,7 +255,7 @@ const flightLen = 256
 // closeFlight makes an event of the messages that are queued.
 func (e *Engine) closeFlight() {
 	if len(e.flight) > 0 {
-		e.events = append(e.events, SendHandshake{Level: e.flightLevel, Bytes: e.flight})
+		e.queueEvent(e.newSend(e.flightLevel, e.flight))
 	}
 	e.flight = nil
 }
@@ -257,12 +269,12 @@ func (e *Engine) sendChangeCipherSpec() {
 // installRead changes the keys for what arrives.
 func (e *Engine) installRead(_ alignedProof, level Level, keys *keyschedule.TrafficKeys, secret keyschedule.TrafficSecret) {
 	e.readLevel = level
-	e.emit(InstallRead{Level: level, Keys: keys, Secret: &secret})
+	e.emit(e.newRead(level, keys, &secret))
 }
 
 // installWrite changes the keys for what is sent.
 func (e *Engine) installWrite(level Level, keys *keyschedule.TrafficKeys, secret keyschedule.TrafficSecret) {
-	e.emit(InstallWrite{Level: level, Keys: keys, Secret: &secret})
+	e.emit(e.newWrite(level, keys, &secret))
 }
 
 // Alert is a TLS alert description: its value is the RFC's number, its String

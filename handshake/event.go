@@ -32,7 +32,7 @@ func (l Level) String() string {
 }
 
 // Event is an effect that the engine asks its caller for. The set is closed:
-// [SendHandshake], [SendChangeCipherSpec], [InstallRead], [InstallWrite],
+// [*SendHandshake], [SendChangeCipherSpec], [*InstallRead], [*InstallWrite],
 // [EarlyDataAccepted], [EarlyDataRejected], [StoreSession], [Established] and
 // [PeerKeyUpdate].
 //
@@ -98,12 +98,73 @@ type PeerKeyUpdate struct {
 	Requested bool
 }
 
-func (SendHandshake) event()        {}
+func (*SendHandshake) event()       {}
 func (SendChangeCipherSpec) event() {}
-func (InstallRead) event()          {}
-func (InstallWrite) event()         {}
+func (*InstallRead) event()         {}
+func (*InstallWrite) event()        {}
 func (EarlyDataAccepted) event()    {}
 func (EarlyDataRejected) event()    {}
 func (StoreSession) event()         {}
 func (Established) event()          {}
 func (PeerKeyUpdate) event()        {}
+
+// eventRoom is where the events of a handshake are, so that they need no memory
+// of their own.
+type eventRoom struct {
+	queue  [8]Event
+	sends  []SendHandshake
+	reads  []InstallRead
+	writes []InstallWrite
+
+	allSends  [4]SendHandshake
+	allReads  [2]InstallRead
+	allWrites [2]InstallWrite
+}
+
+func (r *eventRoom) init() {
+	r.sends, r.reads, r.writes = r.allSends[:], r.allReads[:], r.allWrites[:]
+}
+
+// take returns an element that was not used yet, or a new one.
+func take[T any](unused *[]T) *T {
+	if len(*unused) == 0 {
+		return new(T)
+	}
+	first := &(*unused)[0]
+	*unused = (*unused)[1:]
+	return first
+}
+
+// newSend, newRead and newWrite make events. After the handshake they are few.
+
+func (e *Engine) newSend(level Level, b []byte) *SendHandshake {
+	ev := take(&e.room().sends)
+	ev.Level, ev.Bytes = level, b
+	return ev
+}
+
+func (e *Engine) newRead(level Level, keys *keyschedule.TrafficKeys, secret *keyschedule.TrafficSecret) *InstallRead {
+	ev := take(&e.room().reads)
+	ev.Level, ev.Keys, ev.Secret = level, keys, secret
+	return ev
+}
+
+func (e *Engine) newWrite(level Level, keys *keyschedule.TrafficKeys, secret *keyschedule.TrafficSecret) *InstallWrite {
+	ev := take(&e.room().writes)
+	ev.Level, ev.Keys, ev.Secret = level, keys, secret
+	return ev
+}
+
+// noRoom is for the time after the handshake. Nobody changes it.
+var noRoom eventRoom
+
+// room returns where events are made.
+func (e *Engine) room() *eventRoom {
+	switch {
+	case e.client != nil:
+		return &e.client.eventRoom
+	case e.server != nil:
+		return &e.server.eventRoom
+	}
+	return &noRoom
+}

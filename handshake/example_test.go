@@ -73,13 +73,13 @@ func (k *installed) carryOut(engine, peer *handshake.Engine) bool {
 		}
 		busy = true
 		switch event := event.(type) {
-		case handshake.SendHandshake:
+		case *handshake.SendHandshake:
 			if err := peer.Handle(event.Level, event.Bytes); err != nil {
 				log.Fatal(err)
 			}
-		case handshake.InstallRead:
+		case *handshake.InstallRead:
 			replace(&k.read, event.Keys)
-		case handshake.InstallWrite:
+		case *handshake.InstallWrite:
 			replace(&k.write, event.Keys)
 		}
 	}

@@ -177,10 +177,14 @@ func (p groups) addHybrids(mlkem768, mlkem1024 *kem) groups {
 
 func readRandom(rand io.Reader, n int) ([]byte, error) {
 	b := make([]byte, n)
+	return b, fillRandom(rand, b)
+}
+
+func fillRandom(rand io.Reader, b []byte) error {
 	if _, err := io.ReadFull(rand, b); err != nil {
-		return nil, alert.Errorf(alert.InternalError, "reading randomness: %w", err)
+		return alert.Errorf(alert.InternalError, "reading randomness: %w", err)
 	}
-	return b, nil
+	return nil
 }
 
 func errBadShare(g NamedGroup) error {

@@ -31,12 +31,10 @@ type x25519Key struct {
 }
 
 func generateX25519(rand io.Reader) (PrivateKey, error) {
-	scalar, err := readRandom(rand, x25519.Size)
-	if err != nil {
+	k := new(x25519Key)
+	if err := fillRandom(rand, k.secret[:]); err != nil {
 		return nil, err
 	}
-	defer clear(scalar)
-	k := &x25519Key{secret: x25519.Key(scalar)}
 	x25519.KeyGen(&k.public, &k.secret)
 	return k, nil
 }
@@ -61,12 +59,10 @@ type x448Key struct {
 }
 
 func generateX448(rand io.Reader) (PrivateKey, error) {
-	scalar, err := readRandom(rand, x448.Size)
-	if err != nil {
+	k := new(x448Key)
+	if err := fillRandom(rand, k.secret[:]); err != nil {
 		return nil, err
 	}
-	defer clear(scalar)
-	k := &x448Key{secret: x448.Key(scalar)}
 	x448.KeyGen(&k.public, &k.secret)
 	return k, nil
 }

@@ -151,16 +151,16 @@ func (s *side) drain() {
 			return
 		}
 		switch ev := ev.(type) {
-		case SendHandshake:
+		case *SendHandshake:
 			if ev.Level != s.writeLevel {
 				panic(fmt.Sprintf("%s sends at level %v with keys of level %v", s.name, ev.Level, s.writeLevel))
 			}
 			s.out = append(s.out, record{level: ev.Level, bytes: bytes.Clone(ev.Bytes)})
 		case SendChangeCipherSpec:
 			s.out = append(s.out, record{ccs: true})
-		case InstallRead:
+		case *InstallRead:
 			s.read = ev.Keys
-		case InstallWrite:
+		case *InstallWrite:
 			s.write, s.writeLevel = ev.Keys, ev.Level
 		case StoreSession:
 			s.sessions = append(s.sessions, ev.Session)

@@ -23,8 +23,25 @@ type message struct {
 // reassembler joins handshake bytes, however records cut them, into messages.
 type reassembler struct{ buf []byte }
 
-// add appends bytes from a record.
-func (r *reassembler) add(b []byte) { r.buf = append(r.buf, b...) }
+// add appends bytes from a record. What messages alias is never written to again:
+// others are put behind it.
+func (r *reassembler) add(b []byte) {
+	if len(r.buf) == 0 && cap(r.buf) < len(b) {
+		r.buf = make([]byte, 0, len(b)+usualMessages)
+	}
+	r.buf = append(r.buf, b...)
+}
+
+// usualMessages is room for the small messages that may follow: Finished, and the
+// flight of a resumption.
+const usualMessages = 128
+
+// release gives up the memory that no message is in.
+func (r *reassembler) release() {
+	if len(r.buf) == 0 {
+		r.buf = nil
+	}
+}
 
 // peek returns the type of the next message, if its first byte is there.
 func (r *reassembler) peek() (handshakeType, bool) {
@@ -55,9 +72,6 @@ func (r *reassembler) next() (message, bool, error) {
 	}
 	raw := r.buf[:end:end]
 	r.buf = r.buf[end:]
-	if len(r.buf) == 0 {
-		r.buf = nil
-	}
 	return message{typ: typ, raw: raw, body: raw[messageHeaderLen:]}, true, nil
 }
 

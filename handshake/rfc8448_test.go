@@ -304,13 +304,13 @@ func (p *player) drain() {
 			return
 		}
 		switch ev := ev.(type) {
-		case SendHandshake:
+		case *SendHandshake:
 			p.seal(recordlayer.Handshake, ev.Bytes)
 		case SendChangeCipherSpec:
 			p.out = append(p.out, []byte{20, 3, 3, 0, 1, 1})
-		case InstallRead:
+		case *InstallRead:
 			p.opener = recordlayer.NewOpener(ev.Keys)
-		case InstallWrite:
+		case *InstallWrite:
 			p.sealer = recordlayer.NewSealer(ev.Keys)
 		}
 	}
