@@ -186,22 +186,30 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	if c.complete.Load() {
 		return nil
 	}
-	return c.within(ctx, func(ctx context.Context) error {
-		c.handshakeMutex.Lock()
-		defer c.unlockHandshake()
-		if c.handshakeErr != nil || c.complete.Load() {
-			return c.handshakeErr
-		}
-		c.in.Lock()
-		defer c.unlockIn()
-		err := apart(func() error { return c.handshake(ctx) })
-		if c.goesOn(err) {
-			return err
-		}
-		c.handshakeErr = err
-		c.complete.Store(err == nil)
+	if ctx.Done() == nil { // as with Handshake, Read and Write
+		inner := &scope{Context: ctx}
+		defer inner.end()
+		return c.handshakeOnce(inner)
+	}
+	return c.within(ctx, c.handshakeOnce)
+}
+
+// handshakeOnce runs the handshake, unless that was done or has failed.
+func (c *Conn) handshakeOnce(ctx context.Context) error {
+	c.handshakeMutex.Lock()
+	defer c.unlockHandshake()
+	if c.handshakeErr != nil || c.complete.Load() {
+		return c.handshakeErr
+	}
+	c.in.Lock()
+	defer c.unlockIn()
+	err := apart(func() error { return c.handshake(ctx) })
+	if c.goesOn(err) {
 		return err
-	})
+	}
+	c.handshakeErr = err
+	c.complete.Store(err == nil)
+	return err
 }
 
 // within calls f, with a context that ends when f does, and closes the
@@ -209,9 +217,6 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 func (c *Conn) within(ctx context.Context, f func(context.Context) error) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if ctx.Done() == nil {
-		return f(inner)
-	}
 	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
 	err := f(inner)
 	if !stop() {

@@ -419,7 +419,9 @@ func (o *outbound) sealQueue(dst []byte, queue []outgoing, cfg *Config) ([]byte,
 func (q *outgoing) drop() {
 	if q.install != nil && q.install.Keys != nil {
 		q.install.Keys.Wipe()
-		q.install.Secret.Wipe()
+		if q.install.Secret != nil {
+			q.install.Secret.Wipe()
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package tls
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
@@ -90,8 +91,8 @@ func (c *Conn) takeKeys() *ExportedKeys {
 		CipherSuite: suite.ID,
 		Read:        c.in.opener.Release(),
 		Write:       c.out.sealer.Release(),
-		ReadSecret:  c.in.secret,
-		WriteSecret: c.out.secret,
+		ReadSecret:  cmp.Or(c.in.secret, new(keyschedule.TrafficSecret)),
+		WriteSecret: cmp.Or(c.out.secret, new(keyschedule.TrafficSecret)),
 		Plaintext:   bytes.Clone(c.in.plain),
 		Ciphertext:  bytes.Clone(c.in.bytes()),
 	}

@@ -19,7 +19,7 @@ type client12State struct {
 	preMaster   []byte
 	share       []byte // for ClientKeyExchange
 	master      *keyschedule.MasterSecret
-	read        *keyschedule.TrafficKeys // until ChangeCipherSpec
+	read, write *keyschedule.TrafficKeys // until ChangeCipherSpec
 	newTicket   []byte
 	ticketLife  time.Duration
 }
@@ -28,6 +28,9 @@ func (c *client12State) wipe() {
 	clear(c.preMaster)
 	if c.master != nil {
 		c.master.Wipe()
+	}
+	if c.write != nil {
+		c.write.Wipe()
 	}
 	if c.read != nil {
 		c.read.Wipe()
@@ -254,14 +257,21 @@ func (e *Engine) masterSecret12(preMaster []byte, clientRandom, serverRandom [32
 // sendFinished12 queues ChangeCipherSpec and Finished, and keeps the reading
 // keys for the server's.
 func (c *clientHandshake) sendFinished12() {
-	write, read := c.master.Keys(c.neg.Suite, c.hello.random[:], c.serverHello.random[:])
-	c.read = read
+	c.deriveKeys12()
 	c.cfg.logSecret("CLIENT_RANDOM", &c.hello.random, &c.master.Secret)
 	verify := c.master.ClientVerifyData(c.transcript.Sum())
 	c.sendChangeCipherSpec()
-	c.installWrite(LevelApplication, write, keyschedule.TrafficSecret{})
+	c.installWrite12(c.write)
+	c.write = nil
 	c.send(LevelApplication, (&finished{verifyData: verify}).append)
 	c.noteTLSUnique(verify)
+}
+
+// deriveKeys12 makes the keys of both directions, once.
+func (c *clientHandshake) deriveKeys12() {
+	if c.write == nil && c.read == nil {
+		c.write, c.read = c.master.Keys(c.neg.Suite, c.hello.random[:], c.serverHello.random[:])
+	}
 }
 
 // noteTLSUnique keeps the first Finished of a handshake for channel binding,
@@ -288,12 +298,8 @@ func (e *Engine) onClientCCS(message) (waitState, error) {
 		return 0, err
 	}
 	c := e.client
-	if c.read == nil { // resumed: our own flight comes after the server's
-		client, server := c.master.Keys(e.neg.Suite, c.hello.random[:], c.serverHello.random[:])
-		client.Wipe()
-		c.read = server
-	}
-	c.installRead(aligned, LevelApplication, c.read, keyschedule.TrafficSecret{})
+	c.deriveKeys12() // resumed: our own flight comes after the server's
+	c.installRead12(aligned, c.read)
 	c.read = nil
 	return client12WaitFinished, nil
 }

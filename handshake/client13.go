@@ -101,7 +101,7 @@ func (c *clientHandshake) handshakeKeys(aligned alignedProof) {
 	s.server = s.handshake.ServerHandshakeTrafficSecret(sum)
 	c.cfg.logSecret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &c.hello.random, &s.client.Secret)
 	c.cfg.logSecret("SERVER_HANDSHAKE_TRAFFIC_SECRET", &c.hello.random, &s.server.Secret)
-	c.installRead(aligned, LevelHandshake, s.server.Keys(c.neg.Suite), s.server)
+	c.installRead(aligned, LevelHandshake, &s.server)
 	if !c.hello.earlyData {
 		c.writeHandshakeKeys()
 	}
@@ -109,7 +109,7 @@ func (c *clientHandshake) handshakeKeys(aligned alignedProof) {
 
 func (c *clientHandshake) writeHandshakeKeys() {
 	c.compatCCS()
-	c.installWrite(LevelHandshake, c.schedule.client.Keys(c.neg.Suite), c.schedule.client)
+	c.installWrite(LevelHandshake, &c.schedule.client)
 }
 
 // onEncryptedExtensions (RFC 9846, section 4.4.1).
@@ -220,9 +220,8 @@ func (c *clientHandshake) onFinished13(m *finished, raw message) (waitState, err
 	}
 	c.applicationKeys(main, serverFinished, &c.hello.random)
 	c.post.resumption = main.ResumptionMainSecret(c.transcript.Sum())
-	read, write := c.post.read, c.post.write
-	c.installRead(aligned, LevelApplication, read.Keys(c.neg.Suite), read)
-	c.installWrite(LevelApplication, write.Keys(c.neg.Suite), write)
+	c.installRead(aligned, LevelApplication, &c.post.read)
+	c.installWrite(LevelApplication, &c.post.write)
 	c.wipe()
 	return clientConnected, c.establish(c.peer, fin)
 }

@@ -91,6 +91,13 @@ func (c *clientHandshake) sendClientHello() error {
 	return nil
 }
 
+// What every ClientHello offers.
+var (
+	noCompression  = []byte{0}
+	offeredModes   = []pskKeyExchangeMode{pskModeDHEKE}
+	offeredFormats = []uint8{pointFormatUncompressed}
+)
+
 // newClientHello fills in all but key shares and PSKs.
 func (c *clientHandshake) newClientHello() (*clientHello, error) {
 	cfg := c.cfg
@@ -100,7 +107,7 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 	}
 	m := &clientHello{
 		legacyVersion:       versionTLS12,
-		compressionMethods:  []byte{0},
+		compressionMethods:  noCompression,
 		serverName:          cfg.ServerName,
 		ocspStapling:        true,
 		scts:                true,
@@ -115,6 +122,7 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 	if err := checkNames(cfg.ServerName, cfg.ALPN); err != nil {
 		return nil, err
 	}
+	m.cipherSuites = make([]uint16, 0, len(cfg.cipherSuites()))
 	for _, v := range versions {
 		for s := range cfg.suitesFor(v) {
 			m.cipherSuites = append(m.cipherSuites, s.ID)
@@ -131,10 +139,10 @@ func (c *clientHandshake) newClientHello() (*clientHello, error) {
 	}
 	if cfg.allows(versionTLS13) {
 		m.supportedVersions = versions
-		m.pskModes = []pskKeyExchangeMode{pskModeDHEKE}
+		m.pskModes = offeredModes
 	}
 	if cfg.allows(versionTLS12) {
-		m.pointFormats = []uint8{pointFormatUncompressed}
+		m.pointFormats = offeredFormats
 		m.extendedMasterSecret = true
 		m.secureRenegotiation = true
 		m.ticketSupported = cfg.AcceptSessions
@@ -367,7 +375,7 @@ func (c *clientHandshake) startEarlyData() {
 	secret := early.ClientEarlyTrafficSecret(sum)
 	c.cfg.logSecret("CLIENT_EARLY_TRAFFIC_SECRET", &c.hello.random, &secret.Secret)
 	c.compatCCS()
-	c.installWrite(LevelEarly, secret.Keys(suite), secret)
+	c.installWriteFor(suite, LevelEarly, &secret)
 }
 
 // ErrEarlyDataVersion means that a client sent early data and met a server that

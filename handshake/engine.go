@@ -236,8 +236,8 @@ func (e *Engine) queueMessage(level Level, write func([]byte) []byte) []byte {
 	if level != e.flightLevel {
 		e.closeFlight()
 	}
-	if e.flight == nil {
-		e.flight, e.flightLevel = make([]byte, 0, flightLen), level
+	if len(e.flight) == 0 {
+		e.flight, e.flightLevel = e.flightRoom(), level
 	}
 	begin := len(e.flight)
 	e.flight = write(e.flight)
@@ -249,15 +249,30 @@ func (e *Engine) queueMessage(level Level, write func([]byte) []byte) []byte {
 	return raw
 }
 
-// flightLen is room for most of our flights; certificates make more.
-const flightLen = 256
+// flightLen is room for all that a resumption sends; certificates make more.
+const flightLen = 512
+
+// flightRoom returns where to put a flight. During the handshake, what the one
+// before has left is used.
+func (e *Engine) flightRoom() []byte {
+	switch {
+	case e.established:
+		return nil
+	case cap(e.flight) == 0:
+		return make([]byte, 0, flightLen)
+	}
+	return e.flight
+}
 
 // closeFlight makes an event of the messages that are queued.
 func (e *Engine) closeFlight() {
-	if len(e.flight) > 0 {
-		e.queueEvent(e.newSend(e.flightLevel, e.flight))
+	n := len(e.flight)
+	if n > 0 {
+		e.queueEvent(e.newSend(e.flightLevel, e.flight[:n:n]))
 	}
-	e.flight = nil
+	if e.flight = e.flight[n:]; e.established {
+		e.flight = nil
+	}
 }
 
 // sendChangeCipherSpec queues a ChangeCipherSpec.
@@ -266,15 +281,33 @@ func (e *Engine) sendChangeCipherSpec() {
 	e.emit(SendChangeCipherSpec{})
 }
 
-// installRead changes the keys for what arrives.
-func (e *Engine) installRead(_ alignedProof, level Level, keys *keyschedule.TrafficKeys, secret keyschedule.TrafficSecret) {
+// installRead changes the keys for what arrives to those of a traffic secret.
+func (e *Engine) installRead(_ alignedProof, level Level, secret *keyschedule.TrafficSecret) {
 	e.readLevel = level
-	e.emit(e.newRead(level, keys, &secret))
+	keys, kept := secret.Epoch(e.neg.Suite)
+	e.emit(e.newRead(level, keys, kept))
 }
 
-// installWrite changes the keys for what is sent.
-func (e *Engine) installWrite(level Level, keys *keyschedule.TrafficKeys, secret keyschedule.TrafficSecret) {
-	e.emit(e.newWrite(level, keys, &secret))
+// installWrite changes the keys for what is sent to those of a traffic secret.
+func (e *Engine) installWrite(level Level, secret *keyschedule.TrafficSecret) {
+	e.installWriteFor(e.neg.Suite, level, secret)
+}
+
+// installWriteFor is for early data, whose suite is that of its session.
+func (e *Engine) installWriteFor(suite *keyschedule.Suite, level Level, secret *keyschedule.TrafficSecret) {
+	keys, kept := secret.Epoch(suite)
+	e.emit(e.newWrite(level, keys, kept))
+}
+
+// installRead12 and installWrite12 are for TLS 1.2, which has no traffic secrets.
+
+func (e *Engine) installRead12(_ alignedProof, keys *keyschedule.TrafficKeys) {
+	e.readLevel = LevelApplication
+	e.emit(e.newRead(LevelApplication, keys, nil))
+}
+
+func (e *Engine) installWrite12(keys *keyschedule.TrafficKeys) {
+	e.emit(e.newWrite(LevelApplication, keys, nil))
 }
 
 // Alert is a TLS alert description: its value is the RFC's number, its String

@@ -55,7 +55,7 @@ type SendChangeCipherSpec struct{}
 
 // InstallRead hands out the keys for what arrives from here on. The caller
 // owns Keys. Secret is the traffic secret that Keys were derived from; it is
-// empty for TLS 1.2. The peer's bytes that the caller already holds but has not
+// nil for TLS 1.2. The peer's bytes that the caller already holds but has not
 // decrypted belong to the new keys.
 type InstallRead struct {
 	Level  Level

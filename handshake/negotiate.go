@@ -32,14 +32,18 @@ func (c *Config) allows(version uint16) bool {
 
 // versions lists what is allowed, highest first.
 func (c *Config) versions() []uint16 {
-	var v []uint16
-	for _, version := range [...]uint16{versionTLS13, versionTLS12} {
-		if c.allows(version) {
-			v = append(v, version)
-		}
+	switch {
+	case c.allows(versionTLS13) && c.allows(versionTLS12):
+		return allVersions
+	case c.allows(versionTLS13):
+		return allVersions[:1:1]
+	case c.allows(versionTLS12):
+		return allVersions[1:]
 	}
-	return v
+	return nil
 }
+
+var allVersions = []uint16{versionTLS13, versionTLS12}
 
 func (c *Config) cipherSuites() []uint16 {
 	if len(c.CipherSuites) == 0 {

@@ -51,8 +51,7 @@ func (s *serverHandshake) onClientHello12(m *clientHello, raw message) (waitStat
 		return 0, alert.Errorf(alert.HandshakeFailure, "only pre-shared keys are allowed, and client speaks TLS 1.2")
 	}
 	s.neg.ExtendedMasterSecret = m.extendedMasterSecret
-	var err error
-	if s.random, err = s.serverRandom(); err != nil {
+	if err := s.serverRandom(&s.random); err != nil {
 		return 0, err
 	}
 	s.transcript.Add(raw.raw)
@@ -222,7 +221,7 @@ func (s *serverHandshake) sendServerHello12(types certificateTypes) {
 		certificateTypes:     types,
 	}
 	if s.hello.pointFormats != nil {
-		m.pointFormats = []uint8{pointFormatUncompressed}
+		m.pointFormats = offeredFormats
 	}
 	if s.hello.scts && s.cert != nil {
 		m.scts = s.cert.SCTs
@@ -305,7 +304,7 @@ func (e *Engine) onServerCCS(message) (waitState, error) {
 		return 0, err
 	}
 	s := e.server
-	s.installRead(aligned, LevelApplication, s.read, keyschedule.TrafficSecret{})
+	s.installRead12(aligned, s.read)
 	s.read = nil
 	return server12WaitFinished, nil
 }
@@ -319,7 +318,7 @@ func (s *serverHandshake) sendFinished12() error {
 	}
 	verify := s.master.ServerVerifyData(s.transcript.Sum())
 	s.sendChangeCipherSpec()
-	s.installWrite(LevelApplication, s.write, keyschedule.TrafficSecret{})
+	s.installWrite12(s.write)
 	s.write = nil
 	s.send(LevelApplication, (&finished{verifyData: verify}).append)
 	s.noteTLSUnique(verify)

@@ -435,7 +435,7 @@ func (s *serverHandshake) acceptsEarlyData() bool {
 	}
 	return p.session.EarlyData && p.session.MaxEarlyData > 0 && p.session.MaxEarlyData <= s.cfg.MaxEarlyData &&
 		p.session.CipherSuite == s.neg.Suite.ID && p.session.ALPN == s.neg.ALPN &&
-		s.fresh() && s.cfg.AcceptEarlyData(s.ctx, s.info, p.session, s.hello.pskBinders[0])
+		s.fresh() && s.cfg.AcceptEarlyData(s.ctx, &s.info, p.session, s.hello.pskBinders[0])
 }
 
 // rejectEarlyData says how much there may be to skip: what a ticket of today
@@ -475,7 +475,7 @@ func (s *serverHandshake) sendServerHello13() error {
 		supportedVersion: versionTLS13,
 		keyShare:         &keyShareEntry{group: s.neg.Group, data: share},
 	}
-	if m.random, err = s.serverRandom(); err != nil {
+	if err = s.serverRandom(&m.random); err != nil {
 		return err
 	}
 	var psk []byte
@@ -506,7 +506,7 @@ func (s *serverHandshake) earlyDataKeys(early *keyschedule.Early) {
 func (s *serverHandshake) handshakeKeys(aligned alignedProof) {
 	k := &s.schedule
 	if k.earlyData {
-		s.installRead(aligned, LevelEarly, k.client.Keys(s.neg.Suite), k.client)
+		s.installRead(aligned, LevelEarly, &k.client)
 	}
 	sum := s.transcript.Sum()
 	k.client = k.handshake.ClientHandshakeTrafficSecret(sum)
@@ -514,9 +514,9 @@ func (s *serverHandshake) handshakeKeys(aligned alignedProof) {
 	s.cfg.logSecret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &s.hello.random, &k.client.Secret)
 	s.cfg.logSecret("SERVER_HANDSHAKE_TRAFFIC_SECRET", &s.hello.random, &k.server.Secret)
 	if !k.earlyData {
-		s.installRead(aligned, LevelHandshake, k.client.Keys(s.neg.Suite), k.client)
+		s.installRead(aligned, LevelHandshake, &k.client)
 	}
-	s.installWrite(LevelHandshake, k.server.Keys(s.neg.Suite), k.server)
+	s.installWrite(LevelHandshake, &k.server)
 }
 
 func (s *serverHandshake) sendEncryptedExtensions(types certificateTypes) {
@@ -562,8 +562,7 @@ func (s *serverHandshake) sendFinished13() {
 	s.send(LevelHandshake, (&finished{verifyData: verify}).append)
 	s.schedule.main = s.schedule.handshake.Main()
 	s.applicationKeys(s.schedule.main, s.transcript.Sum(), &s.hello.random)
-	write := s.post.write
-	s.installWrite(LevelApplication, write.Keys(s.neg.Suite), write)
+	s.installWrite(LevelApplication, &s.post.write)
 }
 
 // sendEarlyTickets sends tickets before the client's Finished, where what it
@@ -590,7 +589,7 @@ func (s *serverHandshake) onEndOfEarlyData(_ *endOfEarlyData, raw message) (wait
 		return 0, err
 	}
 	s.transcript.Add(raw.raw)
-	s.installRead(aligned, LevelHandshake, s.schedule.client.Keys(s.neg.Suite), s.schedule.client)
+	s.installRead(aligned, LevelHandshake, &s.schedule.client)
 	return serverWaitFinished, nil
 }
 
@@ -653,8 +652,7 @@ func (s *serverHandshake) onFinished13(m *finished, raw message) (waitState, err
 			return 0, err
 		}
 	}
-	read := s.post.read
-	s.installRead(aligned, LevelApplication, read.Keys(s.neg.Suite), read)
+	s.installRead(aligned, LevelApplication, &s.post.read)
 	s.wipe()
 	return serverConnected, s.establish(s.peer, fin)
 }

@@ -16,7 +16,7 @@ type serverHandshake struct {
 	eventRoom
 
 	hello *clientHello // the last one received
-	info  *ClientHelloInfo
+	info  ClientHelloInfo
 
 	schedule serverSchedule13
 	server12State
@@ -34,9 +34,9 @@ func (s *serverHandshake) wipe() {
 // onClientHello chooses configuration and version and goes on in its machine.
 func (s *serverHandshake) onClientHello(m *clientHello, raw message) (waitState, error) {
 	s.hello = m
-	s.info = newClientHelloInfo(m)
+	s.info = clientHelloInfo(m)
 	if s.cfg.GetConfigForClient != nil {
-		cfg, err := s.cfg.GetConfigForClient(s.ctx, s.info)
+		cfg, err := s.cfg.GetConfigForClient(s.ctx, &s.info)
 		if err != nil {
 			return 0, alert.Wrap(alert.InternalError, err)
 		}
@@ -62,12 +62,16 @@ func (s *serverHandshake) onClientHello(m *clientHello, raw message) (waitState,
 	return s.onClientHello12(m, raw)
 }
 
-func newClientHelloInfo(m *clientHello) *ClientHelloInfo {
+func clientHelloInfo(m *clientHello) ClientHelloInfo {
 	versions := m.supportedVersions
 	if len(versions) == 0 {
-		versions = legacyVersions(m.legacyVersion)
+		versions = legacyVersions[:]
+		for len(versions) > 0 && versions[0] > m.legacyVersion {
+			versions = versions[1:]
+		}
+		versions = slices.Clone(versions) // callbacks get it
 	}
-	return &ClientHelloInfo{
+	return ClientHelloInfo{
 		CipherSuites:           m.cipherSuites,
 		ServerName:             m.serverName,
 		SupportedGroups:        m.supportedGroups,
@@ -82,16 +86,9 @@ func newClientHelloInfo(m *clientHello) *ClientHelloInfo {
 	}
 }
 
-// legacyVersions lists what a client without supported_versions speaks.
-func legacyVersions(highest uint16) []uint16 {
-	var list []uint16
-	for _, v := range [...]uint16{versionTLS12, 0x0302, 0x0301} {
-		if v <= highest {
-			list = append(list, v)
-		}
-	}
-	return list
-}
+// legacyVersions are those that a client without supported_versions may speak,
+// highest first.
+var legacyVersions = [...]uint16{versionTLS12, 0x0302, 0x0301}
 
 // selectVersion picks the highest version that both sides speak (RFC 9846,
 // section 4.3.1). Our preference is by number, whatever the client's order.
@@ -128,7 +125,7 @@ func (s *serverHandshake) askCertificate() (*Certificate, error) {
 	if s.cfg.GetCertificate == nil {
 		return nil, alert.Errorf(alert.InternalError, "no certificate is configured")
 	}
-	cert, err := s.cfg.GetCertificate(s.ctx, s.info)
+	cert, err := s.cfg.GetCertificate(s.ctx, &s.info)
 	if err != nil {
 		return nil, alert.Wrap(alert.InternalError, err)
 	}
@@ -173,12 +170,12 @@ func leafHash(c *Certificate) []byte {
 
 // serverRandom makes ServerHello.random, with the sentinel that tells a client
 // of a downgrade (RFC 9846, section 4.2.3).
-func (s *serverHandshake) serverRandom() (random [32]byte, err error) {
-	err = s.cfg.random(random[:])
+func (s *serverHandshake) serverRandom(random *[32]byte) error {
+	err := s.cfg.random(random[:])
 	if s.neg.Version < s.cfg.maxVersion() {
 		copy(random[24:], downgradeTLS12[:])
 	}
-	return random, err
+	return err
 }
 
 // sameHello checks that a second ClientHello changes, of all that we look at,

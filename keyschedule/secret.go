@@ -63,9 +63,23 @@ func (s *TrafficSecret) Next(h Hash) TrafficSecret {
 
 // Keys returns the record protection keys of this epoch, at sequence number 0.
 func (s *TrafficSecret) Keys(suite *Suite) *TrafficKeys {
-	k := newTrafficKeys(suite)
-	expandLabel(suite.Hash, k.Key(), s.Bytes(), "key", nil)
-	expandLabel(suite.Hash, k.IV(), s.Bytes(), "iv", nil)
+	return s.expand(newTrafficKeys(suite))
+}
+
+// Epoch is [TrafficSecret.Keys] with a copy of the secret, for who keeps both: they
+// are one allocation.
+func (s *TrafficSecret) Epoch(suite *Suite) (*TrafficKeys, *TrafficSecret) {
+	var epoch struct {
+		ownKeys
+		secret TrafficSecret
+	}
+	epoch.secret = *s
+	return s.expand(epoch.init(suite)), &epoch.secret
+}
+
+func (s *TrafficSecret) expand(k *TrafficKeys) *TrafficKeys {
+	expandLabel(k.Suite.Hash, k.Key(), s.Bytes(), "key", nil)
+	expandLabel(k.Suite.Hash, k.IV(), s.Bytes(), "iv", nil)
 	return k
 }
 
