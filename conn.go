@@ -187,15 +187,18 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 		return nil
 	}
 	if ctx.Done() == nil { // as with Handshake, Read and Write
-		inner := &scope{Context: ctx}
-		defer inner.end()
-		return c.handshakeOnce(inner)
+		call := &handshakeCall{handshake: c.handshake, scope: scope{Context: ctx}}
+		call.ctx = &call.scope
+		defer call.scope.end()
+		return c.handshakeOnce(call)
 	}
-	return c.within(ctx, c.handshakeOnce)
+	return c.within(ctx, func(ctx context.Context) error {
+		return c.handshakeOnce(&handshakeCall{handshake: c.handshake, ctx: ctx})
+	})
 }
 
 // handshakeOnce runs the handshake, unless that was done or has failed.
-func (c *Conn) handshakeOnce(ctx context.Context) error {
+func (c *Conn) handshakeOnce(call *handshakeCall) error {
 	c.handshakeMutex.Lock()
 	defer c.unlockHandshake()
 	if c.handshakeErr != nil || c.complete.Load() {
@@ -203,7 +206,7 @@ func (c *Conn) handshakeOnce(ctx context.Context) error {
 	}
 	c.in.Lock()
 	defer c.unlockIn()
-	err := apart(func() error { return c.handshake(ctx) })
+	err := call.wait()
 	if c.goesOn(err) {
 		return err
 	}

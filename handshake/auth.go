@@ -20,7 +20,7 @@ type certificateWants struct {
 // CertificateVerify (RFC 9846, sections 4.5.1 and 4.5.2). A certificate without
 // a chain is sent as an empty list, which proves nothing.
 func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sigContext string, peer []SignatureScheme) error {
-	m := &certificate13{context: want.context}
+	m := &certificate13{context: want.context, entries: make([]certificateEntry, 0, len(cert.Chain))}
 	for i, der := range cert.Chain {
 		entry := certificateEntry{data: der}
 		if i == 0 && want.ocsp {

@@ -10,15 +10,13 @@ import (
 type clientSchedule13 struct {
 	psk            *offeredPSK // the one that the server chose
 	early          bool        // early data was accepted
-	handshake      *keyschedule.Handshake
+	handshake      keyschedule.Handshake
 	client, server keyschedule.TrafficSecret // of the handshake
 	sentCCS        bool
 }
 
 func (s *clientSchedule13) wipe() {
-	if s.handshake != nil {
-		s.handshake.Wipe()
-	}
+	s.handshake.Wipe()
 	s.client.Wipe()
 	s.server.Wipe()
 }
@@ -49,7 +47,9 @@ func (c *clientHandshake) onServerHello13(m *serverHello, raw message) (waitStat
 	if p := c.schedule.psk; p != nil {
 		psk = p.secret.Bytes()
 	}
-	c.schedule.handshake = keyschedule.NewEarly(c.neg.Suite.Hash, psk).Handshake(secret)
+	next := keyschedule.NewEarly(c.neg.Suite.Hash, psk).Handshake(secret)
+	c.schedule.handshake = *next
+	next.Wipe()
 	c.handshakeKeys(aligned)
 	return clientWaitEE, nil
 }
@@ -202,7 +202,8 @@ func (c *clientHandshake) onFinished13(m *finished, raw message) (waitState, err
 		return 0, err
 	}
 	hash := c.neg.Suite.Hash
-	fin, err := verifyFinished(m.verifyData, c.schedule.server.VerifyData(hash, nil, c.transcript.Sum()))
+	var room [keyschedule.MaxSecretLen]byte
+	fin, err := verifyFinished(m.verifyData, c.schedule.server.VerifyData(hash, room[:0], c.transcript.Sum()))
 	if err != nil {
 		return 0, err
 	}
@@ -238,7 +239,8 @@ func (c *clientHandshake) sendSecondFlight13() error {
 			return err
 		}
 	}
-	verify := c.schedule.client.VerifyData(c.neg.Suite.Hash, nil, c.transcript.Sum())
+	var room [keyschedule.MaxSecretLen]byte
+	verify := c.schedule.client.VerifyData(c.neg.Suite.Hash, room[:0], c.transcript.Sum())
 	c.send(LevelHandshake, (&finished{verifyData: verify}).append)
 	return nil
 }

@@ -188,27 +188,37 @@ func appendExtensions[M any](b []byte, m *M, codecs []extCodec[M]) ([]byte, []ui
 	return b, present
 }
 
+// received is a message together with what is needed to parse its extensions, so that
+// it is not allocated apart.
+type received[M any] struct {
+	message M
+	data    wire.Reader // of one extension
+	present [usualExtensions]uint16
+}
+
 // parseExtensions reads the extension block of m and returns the types present,
 // in wire order. It leaves out what codecs does not know and refuses what comes
 // twice.
-func parseExtensions[M any](block []byte, m *M, codecs []extCodec[M]) ([]uint16, error) {
-	present := make([]uint16, 0, usualExtensions)
+func parseExtensions[M any](block []byte, m *received[M], codecs []extCodec[M]) ([]uint16, error) {
+	present := m.present[:0]
 	r := wire.NewReader(block)
-	var data wire.Reader // one for all, because c.read makes it escape
 	for r.More() {
 		ext := r.U16()
-		data = wire.NewReader(r.Vec16(0, maxVec16))
+		m.data = wire.NewReader(r.Vec16(0, maxVec16))
 		present = append(present, ext)
 		c := codecFor(codecs, ext)
 		if c == nil || r.Failed() {
 			continue
 		}
-		if c.read(m, &data); data.Failed() || data.Len() > 0 {
-			return nil, data.Done(extensionName(ext) + " extension")
+		if c.read(&m.message, &m.data); m.data.Failed() || m.data.Len() > 0 {
+			return nil, m.data.Done(extensionName(ext) + " extension")
 		}
 	}
 	if err := r.Done("extension block"); err != nil {
 		return nil, err
+	}
+	if len(present) == 0 {
+		present = nil
 	}
 	return present, checkUnique(present, codecs)
 }

@@ -39,12 +39,13 @@ func parseCertificate13(body []byte) (*certificate13, error) {
 		return nil, err
 	}
 	for list.More() {
-		e := certificateEntry{data: list.Vec24(1, maxVec24)}
+		e := &received[certificateEntry]{}
+		e.message.data = list.Vec24(1, maxVec24)
 		var err error
-		if e.extensions, err = parseExtensions(list.Vec16(0, maxVec16), &e, certificateExtensions); err != nil {
+		if e.message.extensions, err = parseExtensions(list.Vec16(0, maxVec16), e, certificateExtensions); err != nil {
 			return nil, err
 		}
-		m.entries = append(m.entries, e)
+		m.entries = append(m.entries, e.message)
 	}
 	if err := list.Done("Certificate"); err != nil {
 		return nil, err

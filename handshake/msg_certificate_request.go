@@ -30,13 +30,15 @@ func (m *certificateRequest13) append(b []byte) []byte {
 
 func parseCertificateRequest13(body []byte) (*certificateRequest13, error) {
 	r := wire.NewReader(body)
-	m := &certificateRequest13{context: r.Vec8(0, maxVec8)}
+	in := &received[certificateRequest13]{}
+	m := &in.message
+	m.context = r.Vec8(0, maxVec8)
 	block := r.Vec16(0, maxVec16)
 	if err := r.Done("CertificateRequest"); err != nil {
 		return nil, err
 	}
 	var err error
-	if m.extensions, err = parseExtensions(block, m, certificateRequestExtensions); err != nil {
+	if m.extensions, err = parseExtensions(block, in, certificateRequestExtensions); err != nil {
 		return nil, err
 	}
 	if err = m.check(); err != nil {

@@ -90,7 +90,9 @@ func (m *clientHello) append(b []byte) []byte {
 
 func parseClientHello(body []byte) (*clientHello, error) {
 	r := wire.NewReader(body)
-	m := &clientHello{legacyVersion: r.U16()}
+	in := &received[clientHello]{}
+	m := &in.message
+	m.legacyVersion = r.U16()
 	copy(m.random[:], r.Bytes(32))
 	m.sessionID = r.Vec8(0, 32)
 	m.cipherSuites = r.U16s(2, maxVec16-1)
@@ -106,7 +108,7 @@ func parseClientHello(body []byte) (*clientHello, error) {
 		return nil, err
 	}
 	var err error
-	if m.extensions, err = parseExtensions(block, m, clientHelloExtensions); err != nil {
+	if m.extensions, err = parseExtensions(block, in, clientHelloExtensions); err != nil {
 		return nil, err
 	}
 	if err = m.check(); err != nil {

@@ -25,9 +25,10 @@ func parseEncryptedExtensions(body []byte) (*encryptedExtensions, error) {
 	if err := r.Done("EncryptedExtensions"); err != nil {
 		return nil, err
 	}
-	m := &encryptedExtensions{}
+	in := &received[encryptedExtensions]{}
+	m := &in.message
 	var err error
-	if m.extensions, err = parseExtensions(block, m, encryptedExtensionsExtensions); err != nil {
+	if m.extensions, err = parseExtensions(block, in, encryptedExtensionsExtensions); err != nil {
 		return nil, err
 	}
 	return m, nil

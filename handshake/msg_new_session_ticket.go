@@ -30,18 +30,17 @@ func (m *newSessionTicket13) append(b []byte) []byte {
 
 func parseNewSessionTicket13(body []byte) (*newSessionTicket13, error) {
 	r := wire.NewReader(body)
-	m := &newSessionTicket13{
-		lifetime: r.U32(),
-		ageAdd:   r.U32(),
-		nonce:    r.Vec8(0, maxVec8),
-		ticket:   r.Vec16(1, maxVec16),
-	}
+	in := &received[newSessionTicket13]{}
+	m := &in.message
+	m.lifetime, m.ageAdd = r.U32(), r.U32()
+	m.nonce = r.Vec8(0, maxVec8)
+	m.ticket = r.Vec16(1, maxVec16)
 	block := r.Vec16(0, maxVec16)
 	if err := r.Done("NewSessionTicket"); err != nil {
 		return nil, err
 	}
 	var err error
-	if m.extensions, err = parseExtensions(block, m, newSessionTicketExtensions); err != nil {
+	if m.extensions, err = parseExtensions(block, in, newSessionTicketExtensions); err != nil {
 		return nil, err
 	}
 	if err = checkExtensions(inNewSessionTicket, m.extensions, nil); err != nil {

@@ -73,7 +73,9 @@ func (m *serverHello) append(b []byte) []byte {
 
 func parseServerHello(body []byte) (*serverHello, error) {
 	r := wire.NewReader(body)
-	m := &serverHello{legacyVersion: r.U16()}
+	in := &received[serverHello]{}
+	m := &in.message
+	m.legacyVersion = r.U16()
 	copy(m.random[:], r.Bytes(32))
 	m.sessionID = r.Vec8(0, 32)
 	m.cipherSuite = r.U16()
@@ -86,7 +88,7 @@ func parseServerHello(body []byte) (*serverHello, error) {
 		return nil, err
 	}
 	var err error
-	if m.extensions, err = parseExtensions(block, m, serverHelloExtensions); err != nil {
+	if m.extensions, err = parseExtensions(block, in, serverHelloExtensions); err != nil {
 		return nil, err
 	}
 	// RFC 8422, section 5.2. TLS 1.3 has no such extension here.

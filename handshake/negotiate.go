@@ -128,9 +128,10 @@ func (c *Config) compressionAlgs() []certCompressionAlg {
 // compressor returns the first that compresses for a peer that takes these
 // algorithms, nil if there is none.
 func (c *Config) compressor(peer []certCompressionAlg) *CertificateCompressor {
-	for _, z := range c.compressors() {
-		if z.Compress != nil && contains(peer, certCompressionAlg(z.ID)) {
-			return &z
+	list := c.compressors()
+	for i := range list {
+		if z := &list[i]; z.Compress != nil && contains(peer, certCompressionAlg(z.ID)) {
+			return z
 		}
 	}
 	return nil
@@ -138,9 +139,10 @@ func (c *Config) compressor(peer []certCompressionAlg) *CertificateCompressor {
 
 // decompressor returns the first that reverses alg, nil if there is none.
 func (c *Config) decompressor(alg certCompressionAlg) *CertificateCompressor {
-	for _, z := range c.compressors() {
-		if z.Decompress != nil && certCompressionAlg(z.ID) == alg {
-			return &z
+	list := c.compressors()
+	for i := range list {
+		if z := &list[i]; z.Decompress != nil && certCompressionAlg(z.ID) == alg {
+			return z
 		}
 	}
 	return nil

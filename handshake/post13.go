@@ -167,13 +167,15 @@ func (e *Engine) newSession() *session.State {
 	return s
 }
 
+// sendsTickets reports whether there will be tickets: if the client can use any.
+func (s *serverHandshake) sendsTickets() bool {
+	return s.cfg.Tickets != nil && contains(s.hello.pskModes, pskModeDHEKE)
+}
+
 // sendTickets queues a server's session tickets. The resumption secret covers
 // the client's Finished, which a server that asks for no certificate can
 // compute before it arrives: then tickets travel with the first flight.
 func (s *serverHandshake) sendTickets(resumption *keyschedule.Secret) error {
-	if s.cfg.Tickets == nil || !contains(s.hello.pskModes, pskModeDHEKE) {
-		return nil
-	}
 	for i := range min(max(1, s.cfg.TicketCount), maxTickets) {
 		if err := s.sendTicket(resumption, byte(i)); err != nil {
 			return err

@@ -21,8 +21,8 @@ type serverSchedule13 struct {
 	psk            *offeredPSK
 	pskIndex       int
 	share          *keyShareEntry // the client's
-	handshake      *keyschedule.Handshake
-	main           *keyschedule.Main
+	handshake      keyschedule.Handshake
+	main           keyschedule.Main
 	client, server keyschedule.TrafficSecret // of the handshake
 	retry          *keyschedule.Suite        // of our HelloRetryRequest
 	retryGroup     NamedGroup
@@ -30,18 +30,17 @@ type serverSchedule13 struct {
 	askedCert      bool
 	ticketsSent    bool
 	sentCCS        bool
+
+	clientFinished []byte
+	finishedRoom   [keyschedule.MaxSecretLen]byte
 }
 
 func (s *serverSchedule13) wipe() {
 	if s.psk != nil {
 		s.psk.secret.Wipe()
 	}
-	if s.handshake != nil {
-		s.handshake.Wipe()
-	}
-	if s.main != nil {
-		s.main.Wipe()
-	}
+	s.handshake.Wipe()
+	s.main.Wipe()
 	s.client.Wipe()
 	s.server.Wipe()
 }
@@ -387,6 +386,7 @@ func (s *serverHandshake) respond(aligned alignedProof, raw message) (waitState,
 	}
 	s.transcript.Add(raw.raw)
 	s.transcript.Start(s.neg.Suite.Hash)
+	s.transcript.Forget()
 	s.decideEarlyData()
 	if err := s.sendServerHello13(); err != nil {
 		return 0, err
@@ -468,13 +468,19 @@ func (s *serverHandshake) sendServerHello13() error {
 		return err
 	}
 	defer clear(secret)
-	m := &serverHello{
+	var both struct { // one allocation
+		serverHello
+		share keyShareEntry
+	}
+	both.share = keyShareEntry{group: s.neg.Group, data: share}
+	both.serverHello = serverHello{
 		legacyVersion:    versionTLS12,
 		sessionID:        s.hello.sessionID,
 		cipherSuite:      s.neg.Suite.ID,
 		supportedVersion: versionTLS13,
-		keyShare:         &keyShareEntry{group: s.neg.Group, data: share},
+		keyShare:         &both.share,
 	}
+	m := &both.serverHello
 	if err = s.serverRandom(&m.random); err != nil {
 		return err
 	}
@@ -490,7 +496,9 @@ func (s *serverHandshake) sendServerHello13() error {
 	}
 	s.send(LevelInitial, m.append)
 	s.compatCCS()
-	s.schedule.handshake = early.Handshake(secret)
+	next := early.Handshake(secret)
+	s.schedule.handshake = *next
+	next.Wipe()
 	return nil
 }
 
@@ -558,28 +566,37 @@ func (s *serverHandshake) sendServerAuth() error {
 // sendFinished13 queues Finished and hands out our application keys, with which
 // a server may send from here on.
 func (s *serverHandshake) sendFinished13() {
-	verify := s.schedule.server.VerifyData(s.neg.Suite.Hash, nil, s.transcript.Sum())
+	var room [keyschedule.MaxSecretLen]byte
+	verify := s.schedule.server.VerifyData(s.neg.Suite.Hash, room[:0], s.transcript.Sum())
 	s.send(LevelHandshake, (&finished{verifyData: verify}).append)
-	s.schedule.main = s.schedule.handshake.Main()
-	s.applicationKeys(s.schedule.main, s.transcript.Sum(), &s.hello.random)
+	main := s.schedule.handshake.Main()
+	s.schedule.main = *main
+	main.Wipe()
+	s.applicationKeys(&s.schedule.main, s.transcript.Sum(), &s.hello.random)
 	s.installWrite(LevelApplication, &s.post.write)
 }
 
 // sendEarlyTickets sends tickets before the client's Finished, where what it
 // will be is known already: no certificate comes before it.
 func (s *serverHandshake) sendEarlyTickets() error {
-	if s.schedule.askedCert {
+	if s.schedule.askedCert || !s.sendsTickets() {
 		return nil
 	}
 	s.schedule.ticketsSent = true
-	raw := (&finished{verifyData: s.clientVerifyData()}).append(nil)
+	raw := (&finished{verifyData: s.clientVerifyData()}).append(make([]byte, 0, messageHeaderLen+keyschedule.MaxSecretLen))
 	resumption := s.schedule.main.ResumptionMainSecret(s.transcript.SumWith(s.neg.Suite.Hash, raw))
 	defer resumption.Wipe()
 	return s.sendTickets(&resumption)
 }
 
+// clientVerifyData returns what the client's Finished must hold. Once it was
+// asked for, nothing but that may be added to the transcript.
 func (s *serverHandshake) clientVerifyData() []byte {
-	return s.schedule.client.VerifyData(s.neg.Suite.Hash, nil, s.transcript.Sum())
+	k := &s.schedule
+	if len(k.clientFinished) == 0 {
+		k.clientFinished = k.client.VerifyData(s.neg.Suite.Hash, k.finishedRoom[:0], s.transcript.Sum())
+	}
+	return k.clientFinished
 }
 
 // onEndOfEarlyData (RFC 9846, section 4.6).
@@ -645,7 +662,7 @@ func (s *serverHandshake) onFinished13(m *finished, raw message) (waitState, err
 			return 0, err
 		}
 	}
-	if !s.schedule.ticketsSent {
+	if !s.schedule.ticketsSent && s.sendsTickets() {
 		resumption := s.schedule.main.ResumptionMainSecret(s.transcript.Sum())
 		defer resumption.Wipe()
 		if err := s.sendTickets(&resumption); err != nil {

@@ -128,17 +128,18 @@ func sign(rand io.Reader, key crypto.Signer, s SignatureScheme, message []byte) 
 	return sig, nil
 }
 
+// digest returns what is signed in place of message: behind it, where there is room.
 func (s schemeSpec) digest(message []byte) []byte {
 	switch s.hash {
 	case crypto.SHA256:
 		sum := sha256.Sum256(message)
-		return sum[:]
+		return append(message[len(message):], sum[:]...)
 	case crypto.SHA384:
 		sum := sha512.Sum384(message)
-		return sum[:]
+		return append(message[len(message):], sum[:]...)
 	case crypto.SHA512:
 		sum := sha512.Sum512(message)
-		return sum[:]
+		return append(message[len(message):], sum[:]...)
 	default:
 		return message
 	}
@@ -185,7 +186,7 @@ const (
 // section 4.5.2). The padding is as long as the two randoms that TLS 1.2
 // signatures begin with, so that neither passes for the other.
 func signedContent13(context string, transcriptHash []byte) []byte {
-	b := make([]byte, 0, 64+len(serverSignatureContext)+1+keyschedule.MaxSecretLen)
+	b := make([]byte, 0, 64+len(serverSignatureContext)+1+keyschedule.MaxSecretLen+sha512.Size)
 	for range 64 {
 		b = append(b, ' ')
 	}

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"testing"
@@ -8,6 +9,9 @@ import (
 
 // TestApart checks that what ends a handshake ends its caller, too.
 func TestApart(t *testing.T) {
+	apart := func(f func() error) error {
+		return (&handshakeCall{handshake: func(context.Context) error { return f() }}).wait()
+	}
 	want := errors.New("an error")
 	if err := apart(func() error { return want }); err != want {
 		t.Errorf("returned %v", err)

@@ -1,0 +1,65 @@
+package tls
+
+import (
+	"context"
+	"runtime"
+	"sync"
+)
+
+// handshakeCall is a handshake that runs on a goroutine of its own. It needs a stack
+// several times the size of what a connection needs afterwards, and a stack that has
+// grown stays so until a garbage collection or two: this one goes with its
+// goroutine.
+type handshakeCall struct {
+	handshake func(context.Context) error
+	ctx       context.Context
+	scope     scope // that ctx is, where the application's never ends
+
+	done     sync.WaitGroup
+	err      error
+	panicked any
+	exited   bool // without returning
+}
+
+// wait runs the handshake and returns what it returns. A panic, or runtime.Goexit, in
+// it is the caller's.
+func (c *handshakeCall) wait() error {
+	c.done.Add(1)
+	go c.run()
+	c.done.Wait()
+	switch {
+	case c.panicked != nil:
+		panic(c.panicked)
+	case c.exited:
+		runtime.Goexit()
+	}
+	return c.err
+}
+
+func (c *handshakeCall) run() {
+	c.exited = true
+	defer func() {
+		if c.exited {
+			c.panicked = recover()
+		}
+		c.done.Done()
+	}()
+	growStack()
+	c.err = c.handshake(c.ctx)
+	c.exited = false
+}
+
+// handshakeStack is what a handshake needs of a stack.
+const handshakeStack = 12 << 10
+
+// growStack makes the stack grow in one step, while there is little on it that must be
+// moved, and not in three.
+//
+//go:noinline
+func growStack() {
+	var room [handshakeStack]byte
+	touch(&room)
+}
+
+//go:noinline
+func touch(room *[handshakeStack]byte) { room[0] = 1 }
