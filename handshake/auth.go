@@ -48,7 +48,7 @@ func (e *Engine) sendCertificate13(cert *Certificate, want certificateWants, sig
 	} else {
 		e.send(LevelHandshake, m.append)
 	}
-	sig, err := sign(e.cfg.Rand, cert.PrivateKey, scheme, signedContent13(sigContext, e.transcript.Sum()))
+	sig, err := sign(e.cfg.Rand, cert.PrivateKey, scheme, signedContent13(sigContext, e.working().transcript.Sum()))
 	if err != nil {
 		return alert.Wrap(alert.InternalError, err)
 	}

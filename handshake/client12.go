@@ -249,7 +249,7 @@ func (c *clientHandshake) deriveMaster12() {
 func (e *Engine) masterSecret12(preMaster []byte, clientRandom, serverRandom [32]byte) *keyschedule.MasterSecret {
 	defer clear(preMaster)
 	if e.neg.ExtendedMasterSecret {
-		return keyschedule.NewExtendedMasterSecret(e.neg.Suite.Hash, preMaster, e.transcript.Sum())
+		return keyschedule.NewExtendedMasterSecret(e.neg.Suite.Hash, preMaster, e.working().transcript.Sum())
 	}
 	return keyschedule.NewMasterSecret(e.neg.Suite.Hash, preMaster, clientRandom[:], serverRandom[:])
 }

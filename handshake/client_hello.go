@@ -19,7 +19,7 @@ const maxCookieLen = 1 << 14
 // clientHandshake is what a client needs until the handshake ends.
 type clientHandshake struct {
 	*Engine
-	eventRoom
+	working
 
 	// What was offered; every answer is checked against it.
 	hello *clientHello

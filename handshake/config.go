@@ -267,7 +267,7 @@ type State struct {
 	VerifiedChains       [][]*x509.Certificate
 	OCSPStaple           []byte
 	SCTs                 [][]byte
-	LocalCertificate     *Certificate // that was sent, nil if none
+	LocalCertificate     *Certificate // that was sent, nil if none and after the handshake
 	// TicketAgeSkew is by how much a client that resumes thinks its ticket older
 	// than the server does; servers of TLS 1.3 only.
 	TicketAgeSkew time.Duration

@@ -19,7 +19,6 @@ type Engine struct {
 	redact.Value
 
 	cfg   *Config
-	ctx   context.Context
 	state waitState
 	err   error
 
@@ -32,7 +31,6 @@ type Engine struct {
 	flight      []byte // messages that make the next event
 	flightLevel Level
 
-	transcript  keyschedule.Transcript
 	neg         State
 	established bool
 
@@ -46,18 +44,18 @@ type Engine struct {
 // NewClient returns an engine for the client side. ctx is what the callbacks
 // of cfg get.
 func NewClient(ctx context.Context, cfg *Config) *Engine {
-	e := &Engine{cfg: cfg, ctx: ctx}
+	e := &Engine{cfg: cfg}
 	e.client = &clientHandshake{Engine: e}
-	e.client.init()
+	e.client.init(ctx)
 	return e
 }
 
 // NewServer returns an engine for the server side. ctx is what the callbacks
 // of cfg get.
 func NewServer(ctx context.Context, cfg *Config) *Engine {
-	e := &Engine{cfg: cfg, ctx: ctx, state: serverWaitCH}
+	e := &Engine{cfg: cfg, state: serverWaitCH}
 	e.server = &serverHandshake{Engine: e}
-	e.server.init()
+	e.server.init(ctx)
 	return e
 }
 
@@ -184,7 +182,34 @@ func (e *Engine) EarlyData() (limit uint32, alpn string) {
 func (e *Engine) ReadAligned() bool { return len(e.in.buf) == 0 }
 
 // SetContext replaces the context that callbacks get from here on.
-func (e *Engine) SetContext(ctx context.Context) { e.ctx = ctx }
+func (e *Engine) SetContext(ctx context.Context) {
+	if w := e.working(); w != nil {
+		w.ctx = ctx
+	}
+}
+
+// working is what both roles need until the handshake ends.
+type working struct {
+	eventRoom
+	ctx        context.Context // of callbacks
+	transcript keyschedule.Transcript
+}
+
+func (w *working) init(ctx context.Context) {
+	w.eventRoom.init()
+	w.ctx = ctx
+}
+
+// working returns nil after the handshake.
+func (e *Engine) working() *working {
+	switch {
+	case e.client != nil:
+		return &e.client.working
+	case e.server != nil:
+		return &e.server.working
+	}
+	return nil
+}
 
 // ExportKeyingMaterial returns n bytes bound to label and context
 // (RFC 9846, section 7.5; RFC 5705). It needs a complete handshake, and in TLS
@@ -218,8 +243,8 @@ func (e *Engine) emit(ev Event) {
 }
 
 func (e *Engine) queueEvent(ev Event) {
-	if r := e.room(); e.events == nil && r != &noRoom {
-		e.events = r.queue[:0]
+	if w := e.working(); e.events == nil && w != nil {
+		e.events = w.queue[:0]
 	}
 	e.events = append(e.events, ev)
 }
@@ -227,7 +252,7 @@ func (e *Engine) queueEvent(ev Event) {
 // send queues one of our messages, which write appends to what it is given, and
 // adds it to the transcript.
 func (e *Engine) send(level Level, write func([]byte) []byte) {
-	e.transcript.Add(e.queueMessage(level, write))
+	e.working().transcript.Add(e.queueMessage(level, write))
 }
 
 // queueMessage queues a message, joined with those queued right before, so that

@@ -160,11 +160,8 @@ var noRoom eventRoom
 
 // room returns where events are made.
 func (e *Engine) room() *eventRoom {
-	switch {
-	case e.client != nil:
-		return &e.client.eventRoom
-	case e.server != nil:
-		return &e.server.eventRoom
+	if w := e.working(); w != nil {
+		return &w.eventRoom
 	}
 	return &noRoom
 }

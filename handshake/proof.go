@@ -82,7 +82,7 @@ func (e *Engine) establish(peer peerVerified, fin finishedVerified) error {
 // any more, and a client only what is about new sessions.
 func (e *Engine) letGo() {
 	client := e.client != nil
-	e.client, e.server, e.transcript = nil, nil, keyschedule.Transcript{}
+	e.client, e.server, e.neg.LocalCertificate = nil, nil, nil
 	switch {
 	case client && e.cfg.AcceptSessions:
 	case e.cfg.Trace != nil:

@@ -13,7 +13,7 @@ import (
 // serverHandshake is what a server needs until the handshake ends.
 type serverHandshake struct {
 	*Engine
-	eventRoom
+	working
 
 	hello *clientHello // the last one received
 	info  ClientHelloInfo

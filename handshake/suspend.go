@@ -2,7 +2,6 @@ package handshake
 
 import (
 	"bytes"
-	"context"
 	"crypto/x509"
 	"encoding/binary"
 	"time"
@@ -217,7 +216,7 @@ func Restore(cfg *Config, b []byte) (*Engine, error) {
 	}
 	// No verification is proved here: the engine that was suspended had proved
 	// them, and the caller vouches that this is it.
-	e := &Engine{cfg: cfg, ctx: context.Background(), readLevel: LevelApplication, established: true}
+	e := &Engine{cfg: cfg, readLevel: LevelApplication, established: true}
 	e.readNegotiated(&r)
 	e.readPeerKey(&r)
 	e.readCertificates(&r)
