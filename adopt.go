@@ -85,9 +85,8 @@ func (h *handover) conn(conn net.Conn, config *Config) (*Conn, error) {
 	hc.Trace = c.trace
 	hc.AcceptSessions = r == roleClient && (&binding{conn: c, cfg: config}).resumes()
 	c.owesUpdate.Store(h.owesUpdate)
-	read, write := engine.TrafficSecrets()
-	if err = c.adoptRX(h, read); err == nil {
-		err = c.adoptTX(h, write)
+	if err = c.adoptRX(h); err == nil {
+		err = c.adoptTX(h)
 	}
 	if err != nil {
 		c.leaveAlone()
@@ -106,7 +105,7 @@ func (c *Conn) leaveAlone() {
 }
 
 // adoptRX sets up the receiving direction.
-func (c *Conn) adoptRX(h *handover, secret keyschedule.TrafficSecret) error {
+func (c *Conn) adoptRX(h *handover) error {
 	c.in.plan = planRX(&c.config.Kernel)
 	c.in.established()
 	c.in.received, c.in.begun, c.in.messages = true, true, true
@@ -119,7 +118,7 @@ func (c *Conn) adoptRX(h *handover, secret keyschedule.TrafficSecret) error {
 		if err != nil {
 			return err
 		}
-		c.in.install(&handshake.InstallRead{Level: handshake.LevelApplication, Keys: keys, Secret: &secret})
+		c.in.install(&handshake.InstallRead{Level: handshake.LevelApplication, Keys: keys})
 		return nil
 	case modeKernel:
 		c.in.level, c.in.suite = handshake.LevelApplication, suite
@@ -160,7 +159,7 @@ func (c *Conn) adoptKernelRX(d *half) error {
 }
 
 // adoptTX sets up the sending direction.
-func (c *Conn) adoptTX(h *handover, secret keyschedule.TrafficSecret) error {
+func (c *Conn) adoptTX(h *handover) error {
 	c.out.plan = planTX(&c.config.Kernel)
 	c.out.records = h.records
 	suite := c.engine.State().Suite
@@ -170,7 +169,7 @@ func (c *Conn) adoptTX(h *handover, secret keyschedule.TrafficSecret) error {
 		if err != nil {
 			return err
 		}
-		c.out.install(&handshake.InstallWrite{Level: handshake.LevelApplication, Keys: keys, Secret: &secret}, c.config)
+		c.out.install(&handshake.InstallWrite{Level: handshake.LevelApplication, Keys: keys}, c.config)
 		c.out.place.left.Store(c.out.sealer.Remaining())
 		return nil
 	case modeKernel:

@@ -579,12 +579,12 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := map[string][]byte{"ticket key": secret, "session": state.state.Secret.Bytes()}
-	secrets["write secret"] = bytes.Clone(c.(*Conn).out.secret.Bytes())
 	keys, err := c.(*Conn).ExportKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
 	secrets["write key"], secrets["read key"] = keys.Write.Key(), keys.Read.Key()
+	secrets["write secret"] = keys.WriteSecret.Bytes()
 	pointers := []any{c, s, cs, state, keys}
 	for _, v := range append(pointers, server, *keys, *state, *cs) {
 		holders := []any{v, struct{ X any }{v}, []any{v}, map[string]any{"k": v}}

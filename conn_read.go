@@ -266,7 +266,6 @@ type inbound struct {
 
 	opener *record.Opener
 	level  handshake.Level
-	secret *keyschedule.TrafficSecret
 	suite  *keyschedule.Suite // of the keys, nil without
 
 	kernel  *kernel.Socket // instead of opener, once it has the keys
@@ -307,21 +306,20 @@ func (h *inbound) init(exact bool) {
 func (h *inbound) install(ev *handshake.InstallRead) {
 	h.forget()
 	if h.kernel != nil {
-		ev.Secret.Wipe() // the engine has it
 		h.broken = h.rekey(ev.Keys)
 		return
 	}
 	h.opener.Install(ev.Keys)
-	h.level, h.secret, h.suite = ev.Level, ev.Secret, ev.Keys.Suite
+	h.level, h.suite = ev.Level, ev.Keys.Suite
+	if ev.Level != handshake.LevelApplication && ev.Secret != nil {
+		ev.Secret.Wipe() // nobody asks for it
+	}
 }
 
 // forget overwrites the keys.
 func (h *inbound) forget() {
 	if h.opener != nil { // the kernel has none
 		h.opener.Wipe()
-	}
-	if h.secret != nil {
-		h.secret.Wipe()
 	}
 }
 

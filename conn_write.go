@@ -301,7 +301,6 @@ type outbound struct {
 	closeErr error // of sending close_notify
 
 	sealer *record.Sealer
-	secret *keyschedule.TrafficSecret
 
 	kernel  *kernel.Socket // instead of sealer, once it has the keys
 	next    uint64         // about the number of the kernel's next record
@@ -355,15 +354,14 @@ func (o *outbound) forget() {
 	if o.sealer != nil { // the kernel has none
 		o.sealer.Wipe()
 	}
-	if o.secret != nil {
-		o.secret.Wipe()
-	}
 }
 
 // install changes keys; none means no protection, again.
 func (o *outbound) install(ev *handshake.InstallWrite, cfg *Config) {
 	o.forget()
-	o.secret = ev.Secret
+	if ev.Level != handshake.LevelApplication && ev.Secret != nil {
+		ev.Secret.Wipe() // nobody asks for it
+	}
 	o.early = ev.Level == handshake.LevelEarly
 	if ev.Keys == nil {
 		o.sealer = new(record.Sealer)
@@ -419,9 +417,6 @@ func (o *outbound) sealQueue(dst []byte, queue []outgoing, cfg *Config) ([]byte,
 func (q *outgoing) drop() {
 	if q.install != nil && q.install.Keys != nil {
 		q.install.Keys.Wipe()
-		if q.install.Secret != nil {
-			q.install.Secret.Wipe()
-		}
 	}
 }
 

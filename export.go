@@ -2,7 +2,6 @@ package tls
 
 import (
 	"bytes"
-	"cmp"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/keyschedule"
@@ -75,15 +74,19 @@ func (c *Conn) ExportKeys() (*ExportedKeys, error) {
 	if err := c.sendLocked(); err != nil {
 		return nil, err
 	}
+	if err := c.settle(); err != nil {
+		return nil, err
+	}
 	keys := c.takeKeys()
 	c.exported.Store(true)
+	c.engineMutex.Unlock()
 	c.in.stop(ErrKeysExported)
 	c.out.stop(ErrKeysExported)
 	c.wipeEngine()
 	return keys, nil
 }
 
-// takeKeys moves the keys out of both sides. in and out are held.
+// takeKeys moves the keys out of both sides. in, out and engineMutex are held.
 func (c *Conn) takeKeys() *ExportedKeys {
 	suite := c.engine.State().Suite
 	keys := &ExportedKeys{
@@ -91,11 +94,10 @@ func (c *Conn) takeKeys() *ExportedKeys {
 		CipherSuite: suite.ID,
 		Read:        c.in.opener.Release(),
 		Write:       c.out.sealer.Release(),
-		ReadSecret:  cmp.Or(c.in.secret, new(keyschedule.TrafficSecret)),
-		WriteSecret: cmp.Or(c.out.secret, new(keyschedule.TrafficSecret)),
 		Plaintext:   bytes.Clone(c.in.plain),
 		Ciphertext:  bytes.Clone(c.in.bytes()),
 	}
-	c.in.secret, c.out.secret = nil, nil
+	read, write := c.engine.TrafficSecrets()
+	keys.ReadSecret, keys.WriteSecret = &read, &write
 	return keys
 }

@@ -246,7 +246,7 @@ func (c *Conn) tryMoveTX() error {
 	}
 	c.out.kernel, c.out.next, c.out.limit = sock, next, limit
 	c.out.forget()
-	c.out.sealer, c.out.secret = nil, nil // an idle connection holds little
+	c.out.sealer = nil // an idle connection holds little
 	c.out.place.enterKernel(next)
 	return nil
 }
@@ -288,7 +288,7 @@ func (c *Conn) tryMoveRX() error {
 	}
 	c.in.kernel = sock
 	c.in.forget()
-	c.in.opener, c.in.secret = nil, nil
+	c.in.opener = nil
 	c.in.place.enterKernel(next)
 	return nil
 }

@@ -190,7 +190,6 @@ func (o *outbound) kernelRoom() uint64 {
 
 // rekey gives the kernel the keys that follow a KeyUpdate.
 func (o *outbound) rekey(ev *handshake.InstallWrite) error {
-	ev.Secret.Wipe() // the engine has it
 	if err := o.kernel.RekeyTX(ev.Keys); err != nil {
 		return err
 	}

@@ -309,7 +309,7 @@ func (e *Engine) sendChangeCipherSpec() {
 // installRead changes the keys for what arrives to those of a traffic secret.
 func (e *Engine) installRead(_ alignedProof, level Level, secret *keyschedule.TrafficSecret) {
 	e.readLevel = level
-	keys, kept := secret.Epoch(e.neg.Suite)
+	keys, kept := e.epoch(e.neg.Suite, level, secret)
 	e.emit(e.newRead(level, keys, kept))
 }
 
@@ -318,9 +318,18 @@ func (e *Engine) installWrite(level Level, secret *keyschedule.TrafficSecret) {
 	e.installWriteFor(e.neg.Suite, level, secret)
 }
 
+// epoch returns the keys of a traffic secret, and where it is: those of the
+// handshake are wiped before anybody has seen them, so there it is a copy.
+func (e *Engine) epoch(suite *keyschedule.Suite, level Level, secret *keyschedule.TrafficSecret) (*keyschedule.TrafficKeys, *keyschedule.TrafficSecret) {
+	if level == LevelApplication {
+		return secret.Keys(suite), secret
+	}
+	return secret.Epoch(suite)
+}
+
 // installWriteFor is for early data, whose suite is that of its session.
 func (e *Engine) installWriteFor(suite *keyschedule.Suite, level Level, secret *keyschedule.TrafficSecret) {
-	keys, kept := secret.Epoch(suite)
+	keys, kept := e.epoch(suite, level, secret)
 	e.emit(e.newWrite(level, keys, kept))
 }
 

@@ -55,7 +55,9 @@ type SendChangeCipherSpec struct{}
 
 // InstallRead hands out the keys for what arrives from here on. The caller
 // owns Keys. Secret is the traffic secret that Keys were derived from; it is
-// nil for TLS 1.2. The peer's bytes that the caller already holds but has not
+// nil for TLS 1.2. At the application level it is the engine's own, to be copied
+// by who wants to keep it: the next keys of the direction come with another value in
+// the same place. The peer's bytes that the caller already holds but has not
 // decrypted belong to the new keys.
 type InstallRead struct {
 	Level  Level

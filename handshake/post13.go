@@ -78,7 +78,7 @@ func (e *Engine) onKeyUpdate(m *keyUpdate) error {
 	next := e.post.read.Next(e.neg.Suite.Hash)
 	e.post.read.Wipe()
 	e.post.read = next
-	e.installRead(aligned, LevelApplication, &next)
+	e.installRead(aligned, LevelApplication, &e.post.read)
 	e.emit(PeerKeyUpdate{Requested: m.request == updateRequested})
 	return nil
 }
@@ -121,7 +121,7 @@ func (e *Engine) updateWriteKeys(request keyUpdateRequest) error {
 	e.post.write.Wipe()
 	e.post.write = next
 	e.post.writeN++
-	e.installWrite(LevelApplication, &next)
+	e.installWrite(LevelApplication, &e.post.write)
 	return nil
 }
 
