@@ -29,17 +29,23 @@ const chartMost = 4.0
 // which may be wider.
 const margin = "            "
 
-// writeChart draws the ratios of this stack to crypto/tls. The background is
-// white, not transparent, so that it can be read on a dark page as well.
+// writeChart draws the ratios of this stack to crypto/tls: those with a target,
+// and those of the cases that say most. The background is white, not
+// transparent, so that it can be read on a dark page as well.
 func (r *report) writeChart(name string) error {
 	var rows []bench.Row
 	for _, result := range r.results {
+		short := slices.ContainsFunc(bench.Short(), func(c bench.Case) bool { return c.Name == result.Case.Name })
 		for _, row := range result.Rows() {
-			if row.Stack == bench.Ours && row.Beside == bench.Std && row.Most == nil {
+			if row.Stack == bench.Ours && row.Beside == bench.Std && row.Most == nil && (short || row.Target != nil) {
 				rows = append(rows, row)
 			}
 		}
 	}
+	return draw(rows, name)
+}
+
+func draw(rows []bench.Row, name string) error {
 	if len(rows) == 0 {
 		return nil
 	}
