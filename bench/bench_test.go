@@ -54,6 +54,25 @@ func wantUnits(c Case, s Stack) []string {
 	return nil
 }
 
+// A child that cannot do what it is told ends the case, with its reason.
+func TestChildFails(t *testing.T) {
+	old := patience
+	patience = time.Second
+	t.Cleanup(func() { patience = old })
+	s, err := openSite(Ours, v13)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	s.order.Addr = "127.0.0.1:1"
+	if err := s.connect("open", 1, 0); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.ask(order{Do: "fly"}); err == nil || !strings.Contains(err.Error(), `"fly" is no order`) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestMain(m *testing.M) {
 	Peer()
 	idleConns = 20

@@ -3,8 +3,11 @@ package bench
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"time"
 )
 
 // Loopback are the cases over loopback, of this process alone: the peer is in
@@ -36,7 +39,7 @@ func stream(name string, target float64, version uint16, size int) Case {
 type site struct {
 	*child
 	make  maker
-	ln    net.Listener
+	ln    *net.TCPListener
 	conns []conn
 	order order
 }
@@ -51,7 +54,7 @@ func openSite(s Stack, version uint16) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +74,27 @@ func (s *site) close() {
 	s.child.close()
 }
 
+// patience is how long a child may take to connect: it may have failed, and says
+// so only when it is asked.
+var patience = 30 * time.Second
+
+// next takes one connection.
+func (s *site) next() (net.Conn, error) {
+	if err := s.ln.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	nc, err := s.ln.Accept()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		defer time.AfterFunc(graceTime, s.stop).Stop() // if it has nothing to say
+		_, heard := s.hear()
+		return nil, errors.Join(err, heard)
+	}
+	return nc, err
+}
+
 // accept takes one connection, whose handshake it does.
 func (s *site) accept(wrap func(net.Conn) net.Conn) (conn, error) {
-	nc, err := s.ln.Accept()
+	nc, err := s.next()
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (s *site) flood(n, parallel int) error {
 	}
 	var all group
 	for range n {
-		nc, err := s.ln.Accept()
+		nc, err := s.next()
 		if err != nil {
 			return err
 		}
