@@ -6,6 +6,7 @@
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
 # make bench  measures this stack beside crypto/tls, and writes bench/RESULTS.*
+# make bench-kernel  measures kernel TLS in kernels that it boots, and writes bench/kernelmode/RESULTS.md
 # make bench-gate  fails if something has become slower, or allocates more
 # make interop  connections with other people's programs, which it writes a table of
 # make lab    the tests of kernel TLS in Linux 7.2, 6.12 and 6.1, which it boots
@@ -29,7 +30,7 @@ TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutl
 
 # Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
 # times as long, so there are fewer.
-LAB_PACKAGES ?= ./kernel . ./https ./conformance/openssl ./conformance/faults ./cmd/handoff ./interop/lab
+LAB_PACKAGES ?= ./kernel . ./https ./conformance/openssl ./conformance/faults ./cmd/handoff ./interop/lab ./bench/kernelmode
 LAB_RUN      ?= ^TestKernel
 # With the race detector only what needs a real kernel for it: the models do the rest.
 LAB_RACE_PACKAGES ?= ./kernel .
@@ -46,7 +47,7 @@ each = for m in $(MODULES); do echo "== $$m: $(strip $(1))"; (cd $$m && $(1)); d
 # with_tests returns those of some packages that have tests.
 with_tests = $(foreach p,$(1),$(if $(wildcard $(p)/*_test.go),$(p)))
 
-.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz fuzz-short lint cover interop lab lab-qemu bogo bench bench-gate
+.PHONY: test tools gofmt vet staticcheck govulncheck allocs faults race fuzz fuzz-short lint cover interop lab lab-qemu bogo bench bench-gate bench-kernel
 
 test: tools gofmt vet staticcheck govulncheck allocs faults bench-gate race fuzz-short bogo lab
 
@@ -151,3 +152,8 @@ lab: tools
 lab-qemu: TOOLS := qemu-system-x86_64:qemu-system-x86 depmod:kmod xz:xz-utils
 lab-qemu: tools
 	@go run ./interop/lab -kernel 7.3 -timeout $(LAB_TIMEOUT) -tests '$(LAB_QEMU_RUN)' $(call with_tests,$(LAB_QEMU_PACKAGES))
+
+# What is counted is the same on every machine; make lab has bounds for it.
+bench-kernel: TOOLS := strace:strace qemu-system-x86_64:qemu-system-x86 depmod:kmod xz:xz-utils
+bench-kernel: tools
+	@go run ./bench/kernelmode -o bench/kernelmode/RESULTS.md
