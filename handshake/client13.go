@@ -39,8 +39,8 @@ func (c *clientHandshake) onServerHello13(m *serverHello, raw message) (waitStat
 	}
 	defer clear(secret)
 	c.transcript.Start(c.neg.Suite.Hash)
-	c.transcript.Add(raw.raw)
 	c.transcript.Forget()
+	c.transcript.Add(raw.raw)
 	c.neg.ExtendedMasterSecret = true
 
 	var psk []byte
