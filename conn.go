@@ -32,7 +32,6 @@ type Conn struct {
 	// wait for each other.
 
 	conn  net.Conn
-	role  role
 	trace *Trace // of the first Config, its calls in turn; nil for none
 	sock  socket // what the kernel's side needs, once a direction moves there
 	// exact is for connections whose reading side a kernel could take over: then
@@ -41,6 +40,7 @@ type Conn struct {
 	// prompt is for connections that take a few bytes without a reader at the
 	// other end. On others, tickets are sent with what comes next.
 	prompt bool
+	role   role
 
 	handshakeMutex sync.Mutex
 	handshakeErr   error
@@ -66,8 +66,8 @@ type Conn struct {
 	queueMutex sync.Mutex
 	queue      []outgoing
 	due        atomic.Bool                // something in queue should not wait
-	refusal    atomic.Pointer[localError] // of a record by the kernel, told to who was sending
 	owesUpdate atomic.Bool                // the peer asked for new keys of ours
+	refusal    atomic.Pointer[localError] // of a record by the kernel, told to who was sending
 
 	deadline atomic.Pointer[time.Time] // of Write, as the application set it
 

@@ -265,36 +265,35 @@ type inbound struct {
 	err error // the end: nothing is received after it
 
 	opener *record.Opener
-	level  handshake.Level
 	suite  *keyschedule.Suite // of the keys, nil without
 
 	kernel  *kernel.Socket // instead of opener, once it has the keys
-	flowing bool           // it has filled our last buffer, so it may have more
 	broken  error          // why the kernel did not take the next keys
 	control []byte         // the beginning of a record that is not data
 	plan    plan
 	read    int64 // application data
 	place   place
 
-	// head holds the beginning of a record while there is no buffer. Bytes r to
-	// w of buf were received and not looked at yet.
-	head  [record.HeaderLen]byte
-	headN int
+	headN int // how much is in head
 	buf   *buffer
-	r, w  int
-	exact bool   // read no further than the end of a record
+	r, w  int    // bytes r to w of buf were received and not looked at yet
 	plain []byte // data that was not delivered yet, within buf
 
-	received bool // anything at all
-	begun    bool // a record
-	messages bool // a handshake message, since the last application data
+	handshakeBytes int
+	skip           int64  // how much early data may be skipped
+	earlyLeft      int64  // how much there may be to accept
+	early          []byte // early data that was not delivered yet
 
-	handshakeBytes, useless, warnings int
-
-	skipping  bool   // early data may come that was not accepted
-	skip      int64  // how much of it
-	earlyLeft int64  // how much there may be to accept
-	early     []byte // early data that was not delivered yet
+	// What is small is together: it makes a connection smaller.
+	head              [record.HeaderLen]byte // the beginning of a record while there is no buffer
+	level             handshake.Level
+	useless, warnings uint8
+	flowing           bool // the kernel has filled our last buffer, so it may have more
+	exact             bool // read no further than the end of a record
+	received          bool // anything at all
+	begun             bool // a record
+	messages          bool // a handshake message, since the last application data
+	skipping          bool // early data may come that was not accepted
 }
 
 func (h *inbound) init(exact bool) {

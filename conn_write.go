@@ -311,9 +311,8 @@ type outbound struct {
 
 	// Records begin small, so that the first ones arrive whole in one packet
 	// each, and grow.
-	fixedSize bool
 	records   int
-
+	fixedSize bool
 	early     bool  // the keys are those of a client's early data
 	earlyLeft int64 // how much of it there may still be
 }

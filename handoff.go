@@ -25,9 +25,9 @@ import (
 
 // plan says when a direction tries to move to the kernel.
 type plan struct {
+	after   int64       // bytes of application data; math.MaxInt64 for not by their number
 	mode    kernel.Mode // never ModeDefault
 	stay    bool        // in user space, if the kernel cannot change keys
-	after   int64       // bytes of application data; math.MaxInt64 for not by their number
 	settled bool        // it has moved, or will not
 }
 

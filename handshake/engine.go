@@ -18,21 +18,21 @@ import (
 type Engine struct {
 	redact.Value
 
-	cfg   *Config
-	state waitState
-	err   error
+	cfg *Config
+	err error
 
-	in        reassembler
-	readLevel Level
-	peerType  CertificateType // how the peer shows its key
-	earlyCCS  bool            // a ChangeCipherSpec came before the version was known
-	events    []Event
-
-	flight      []byte // messages that make the next event
-	flightLevel Level
-
-	neg         State
+	// What is small is together: it makes an engine smaller.
+	state       waitState
+	readLevel   Level
+	flightLevel Level           // of flight
+	peerType    CertificateType // how the peer shows its key
+	earlyCCS    bool            // a ChangeCipherSpec came before the version was known
 	established bool
+
+	in     reassembler
+	events []Event
+	flight []byte // messages that make the next event
+	neg    State
 
 	// Exactly one of these is set, until the handshake ends.
 	client *clientHandshake

@@ -86,7 +86,7 @@ func TestKernelIdle(t *testing.T) {
 	for _, c := range []struct {
 		tx, rx bool
 		most   float64
-	}{{false, false, 4400}, {true, false, 3400}, {true, true, 2300}} {
+	}{{false, false, 3800}, {true, false, 3000}, {true, true, 1900}} {
 		got, err := idleOf(200, c.tx, c.rx)
 		if err != nil {
 			t.Fatal(err)
