@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"slices"
 
 	"gonum.org/v1/plot"
@@ -98,6 +99,9 @@ func addBar(p *plot.Plot, i int, row bench.Row) error {
 // barColor tells better from worse, and both from what chance can explain.
 func barColor(row bench.Row) color.Color {
 	low, high := interval(row)
+	if math.IsInf(low, 0) || math.IsInf(high, 0) { // too few to say more than they do
+		low, high = slices.Min(row.Pairs), slices.Max(row.Pairs)
+	}
 	switch {
 	case low > 1:
 		return ahead
