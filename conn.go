@@ -65,6 +65,7 @@ type Conn struct {
 
 	queueMutex sync.Mutex
 	queue      []outgoing
+	queued     atomic.Bool                // there is something in queue
 	due        atomic.Bool                // something in queue should not wait
 	owesUpdate atomic.Bool                // the peer asked for new keys of ours
 	refusal    atomic.Pointer[localError] // of a record by the kernel, told to who was sending

@@ -16,7 +16,7 @@ import (
 
 // Sending, down to the network:
 //
-//	Conn.Write       application data, cut into bursts of up to four records
+//	Conn.Write       application data, cut into bursts of what four records hold
 //	Conn.writeBurst  what the engine has queued, then the burst, in one buffer
 //	outbound.seal*   records
 //	outbound.flush   one Write to the network
@@ -173,7 +173,7 @@ func (c *Conn) sendLocked() error {
 // answerUpdate changes our keys if the peer has asked for it: once, however
 // often it did (RFC 9846, section 4.7.3).
 func (c *Conn) answerUpdate() {
-	if c.owesUpdate.Swap(false) && c.out.err == nil {
+	if c.owesUpdate.Load() && c.owesUpdate.Swap(false) && c.out.err == nil {
 		c.updateKeys()
 	}
 }
@@ -194,10 +194,14 @@ func (c *Conn) updateKeys() {
 
 // takeQueue returns all that is queued, and leaves nothing.
 func (c *Conn) takeQueue() []outgoing {
+	if !c.queued.Load() { // as nearly always
+		return nil
+	}
 	c.queueMutex.Lock()
 	defer c.queueMutex.Unlock()
 	queue := c.queue
 	c.queue = nil
+	c.queued.Store(false)
 	return queue
 }
 
@@ -215,9 +219,8 @@ func (c *Conn) takeUrgent() []outgoing {
 		n -= 2
 	}
 	queue := c.queue[:n:n]
-	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = nil // what is empty would keep all that was sent
-	}
+	c.queue = c.queue[n:]
+	c.queued.Store(len(c.queue) > 0)
 	return queue
 }
 
@@ -238,8 +241,8 @@ func (c *Conn) writeQueued(queue []outgoing) error {
 	return c.out.flush(c.conn, buf.b)
 }
 
-// writeBurst sends what is queued and, in the same Write, up to four records of
-// b. It returns how much of b that was. out is held.
+// writeBurst sends what is queued and, in the same Write, as much of b as four
+// records hold. It returns how much of b that was. out is held.
 func (c *Conn) writeBurst(b []byte) (int, error) {
 	if err := c.out.err; err != nil {
 		return 0, err
@@ -419,10 +422,11 @@ func (q *outgoing) drop() {
 	}
 }
 
-// sealData appends up to four records of b to dst, and returns how much of b
-// they hold.
+// sealData appends records of b to dst, as many as four full ones hold, and returns
+// how much of b that is.
 func (o *outbound) sealData(dst, b []byte) (_ []byte, n int, err error) {
-	for i := 0; i < burstRecords && n < len(b) && o.room() > 0; i++ {
+	b = b[:min(len(b), burstRecords*record.MaxPlaintext)]
+	for n < len(b) && o.room() > 0 && (n == 0 || len(dst) <= burstBufferLen-recordBufferLen) {
 		m := min(len(b)-n, o.recordSize())
 		if dst, err = o.sealer.Seal(dst, record.ApplicationData, b[n:n+m]); err != nil {
 			return dst, 0, err
@@ -450,7 +454,7 @@ func (o *outbound) flush(conn io.Writer, b []byte) error {
 		return err
 	}
 	o.sealer.SetPlaintextVersion(0)
-	o.place.left.Store(o.sealer.Remaining())
+	o.place.note(o.sealer.Remaining())
 	return nil
 }
 

@@ -179,6 +179,7 @@ func (c *Conn) enqueue(batch ...outgoing) {
 		c.queue = make([]outgoing, 0, 2*maxBatch) // for the whole handshake
 	}
 	c.queue = append(c.queue, batch...)
+	c.queued.Store(true)
 	c.queueMutex.Unlock()
 }
 

@@ -115,6 +115,7 @@ func (c *Conn) sendControl(q *outgoing) error {
 func (c *Conn) requeue(queue []outgoing) {
 	c.queueMutex.Lock()
 	c.queue = append(queue[:len(queue):len(queue)], c.queue...)
+	c.queued.Store(true)
 	c.queueMutex.Unlock()
 }
 

@@ -22,7 +22,8 @@ type DirectionOffload struct {
 	// Rekeys is how many times the kernel was given new keys.
 	Rekeys uint64
 	// Remaining is how many records the key for sending still allows for before
-	// it must be changed or the connection closed (RFC 9846, section 5.5). What is
+	// it must be changed or the connection closed (RFC 9846, section 5.5), give or
+	// take 64 where there are very many. What is
 	// received is the peer's to count: it is 0 there.
 	Remaining uint64
 	// Reason says, in words, why the records are not protected by the kernel. It
@@ -71,6 +72,14 @@ type place struct {
 	rekeys atomic.Uint64
 	left   atomic.Uint64
 	reason atomic.Pointer[string] // why it did not move
+}
+
+// note notes how many records may follow. While there are very many, that need not be
+// exact, and others see it by every 64th.
+func (p *place) note(left uint64) {
+	if left < 1<<16 || left%64 == 0 || p.left.Load() < left {
+		p.left.Store(left)
+	}
 }
 
 func (p *place) enterKernel(since uint64) {

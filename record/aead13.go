@@ -2,6 +2,7 @@ package record
 
 import (
 	"crypto/cipher"
+	"encoding/binary"
 
 	"github.com/go-handoff/tls/internal/alert"
 	"github.com/go-handoff/tls/internal/redact"
@@ -69,10 +70,8 @@ func (a *aead13) open(dst, rec []byte, seq uint64) (ContentType, []byte, error) 
 // xorNonce makes the nonce of a record (RFC 9846, section 5.3; RFC 7905,
 // section 2).
 func xorNonce(nonce *[nonceLen]byte, iv []byte, seq uint64) {
-	copy(nonce[:], iv)
-	for i := range 8 {
-		nonce[nonceLen-1-i] ^= byte(seq >> (8 * i))
-	}
+	copy(nonce[:4], iv)
+	binary.BigEndian.PutUint64(nonce[4:], binary.BigEndian.Uint64(iv[4:])^seq)
 }
 
 // room returns the empty slice to decrypt sealed into: dst, if what comes out

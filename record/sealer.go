@@ -110,8 +110,9 @@ func (s *Sealer) Seal(dst []byte, typ ContentType, payload []byte) ([]byte, erro
 	if err := s.check(typ, payload); err != nil {
 		return dst, err
 	}
-	out := slices.Grow(dst, s.SealedLen(typ, len(payload)))
-	if !s.placed(out, typ, payload) {
+	size := s.SealedLen(typ, len(payload))
+	out := slices.Grow(dst, size)
+	if !s.placed(out[len(out):len(out)+size], typ, payload) {
 		return dst, alert.Errorf(alert.InternalError, "payload overlaps the room for its records")
 	}
 	for {
@@ -131,7 +132,7 @@ func (s *Sealer) sealOne(dst []byte, typ ContentType, content []byte) ([]byte, e
 	prot := s.protection(typ)
 	n := prot.recordLen(len(content) + s.padding(typ, len(content)))
 	rec := dst[len(dst) : len(dst)+n : len(dst)+n]
-	if prot != s.prot {
+	if s.bare(typ) {
 		return dst[:len(dst)+n], prot.seal(rec, 0, typ, content)
 	}
 	if err := prot.seal(rec, s.keys.Seq, typ, content); err != nil {
@@ -152,15 +153,15 @@ func (s *Sealer) check(typ ContentType, payload []byte) error {
 		return alert.Errorf(alert.InternalError, "record of type %v", typ)
 	case s.keys == nil && typ == ApplicationData:
 		return alert.Errorf(alert.InternalError, "application data without protection")
-	case s.protection(typ) == s.prot && uint64(s.records(len(payload))) > s.Remaining():
+	case !s.bare(typ) && uint64(s.records(len(payload))) > s.Remaining():
 		return ErrLimit
 	}
 	return nil
 }
 
-// placed reports whether payload is where Seal allows it, dst having room.
-func (s *Sealer) placed(dst []byte, typ ContentType, payload []byte) bool {
-	room := dst[len(dst) : len(dst)+s.SealedLen(typ, len(payload))]
+// placed reports whether payload is where Seal allows it, given the room for its
+// records.
+func (s *Sealer) placed(room []byte, typ ContentType, payload []byte) bool {
 	if !overlap(room, payload) {
 		return true
 	}
@@ -169,10 +170,15 @@ func (s *Sealer) placed(dst []byte, typ ContentType, payload []byte) bool {
 
 // protection returns the construction for records of type typ.
 func (s *Sealer) protection(typ ContentType) sealing {
-	if s.keys == nil || s.tls13() && typ == ChangeCipherSpec {
+	if s.bare(typ) {
 		return &s.plain
 	}
 	return s.prot
+}
+
+// bare reports whether records of type typ are not protected.
+func (s *Sealer) bare(typ ContentType) bool {
+	return s.keys == nil || typ == ChangeCipherSpec && s.tls13()
 }
 
 func (s *Sealer) tls13() bool {
@@ -257,7 +263,11 @@ func (s *Sealer) maxFragment() int {
 
 // records returns how many records n bytes need.
 func (s *Sealer) records(n int) int {
-	return max(1, (n+s.maxFragment()-1)/s.maxFragment())
+	full := s.maxFragment()
+	if n <= full {
+		return 1
+	}
+	return (n + full - 1) / full
 }
 
 // SetPlaintextVersion sets the version in the header of plaintext records,
