@@ -266,42 +266,52 @@ func (b *binding) verifyResumed(s *session.State) ([][]*x509.Certificate, error)
 // stillGood returns those of the chains that were verified when the session s
 // began that would be verified now: name, time and roots may be others. The
 // signatures within a chain are not.
-func (b *binding) stillGood(s *session.State) (good [][]*x509.Certificate) {
-	if b.cfg.InsecureSkipVerify {
+func (b *binding) stillGood(s *session.State) [][]*x509.Certificate {
+	if b.cfg.InsecureSkipVerify || len(s.PeerChain) == 0 {
 		return nil
 	}
-	for _, chain := range s.VerifiedChains {
-		if len(s.PeerChain) > 0 && bytes.Equal(chain[0].Raw, s.PeerChain[0]) && chain[0].VerifyHostname(b.cfg.ServerName) == nil &&
-			inTime(chain, b.cfg.time()) && b.trusts(chain[len(chain)-1]) {
-			good = append(good, chain)
-		}
+	bad := func(chain []*x509.Certificate) bool {
+		return !bytes.Equal(chain[0].Raw, s.PeerChain[0]) || !inTime(chain, b.cfg.time()) || !b.vouches(chain)
 	}
-	return good
+	if !slices.ContainsFunc(s.VerifiedChains, bad) {
+		return s.VerifiedChains
+	}
+	if good := slices.DeleteFunc(slices.Clone(s.VerifiedChains), bad); len(good) > 0 {
+		return good
+	}
+	return nil
 }
 
 func inTime(chain []*x509.Certificate, now time.Time) bool {
 	return !slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return now.Before(c.NotBefore) || now.After(c.NotAfter) })
 }
 
-// trustedRoot is a certificate that was found in a pool.
-type trustedRoot struct {
-	pool *x509.CertPool
-	root *x509.Certificate
+// vouched is a chain's ends that were found to be what a Config demands.
+type vouched struct {
+	name       string
+	pool       *x509.CertPool
+	leaf, root *x509.Certificate
 }
 
-// trusts reports whether a certificate is one of the roots. To verify such a one
-// takes no more than to find it.
-func (b *binding) trusts(root *x509.Certificate) bool {
-	if last := b.cfg.trusted.Load(); last != nil && last.root == root && last.pool == b.cfg.RootCAs {
+// vouches reports whether a chain is for the server's name and ends in one of the
+// roots. To verify such a one takes no more than to find it.
+func (b *binding) vouches(chain []*x509.Certificate) bool {
+	leaf, root := chain[0], chain[len(chain)-1]
+	last := b.cfg.vouched.Load()
+	if last != nil && last.leaf == leaf && last.root == root && last.pool == b.cfg.RootCAs && last.name == b.cfg.ServerName {
 		return true
+	}
+	if leaf.VerifyHostname(b.cfg.ServerName) != nil {
+		return false
 	}
 	_, err := root.Verify(x509.VerifyOptions{
 		Roots:       b.cfg.RootCAs,
 		CurrentTime: b.cfg.time(),
 		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
-	if err == nil {
-		b.cfg.trusted.Store(&trustedRoot{b.cfg.RootCAs, root})
+	if err != nil {
+		return false
 	}
-	return err == nil
+	b.cfg.vouched.Store(&vouched{b.cfg.ServerName, b.cfg.RootCAs, leaf, root})
+	return true
 }

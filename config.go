@@ -233,7 +233,7 @@ type Config struct {
 	Kernel kernel.Policy
 
 	made    atomic.Pointer[engineLists] // what lists has returned last
-	trusted atomic.Pointer[trustedRoot] // what trusts has found last
+	vouched atomic.Pointer[vouched]     // what vouches has found last
 
 	mutex       sync.RWMutex        // protects the three below
 	setKeys     *session.KeyRing    // keys that were set, nil for none

@@ -255,17 +255,11 @@ func (b *binding) sessionKey() string {
 // returns nil. What cannot be used any more is dropped.
 func (b *binding) loadSession() *session.State {
 	cache, key := b.cfg.ClientSessionCache, b.sessionKey()
-	cs, ok := cache.Get(key)
-	if !ok || cs == nil {
+	s := takeSession(cache, key)
+	if s == nil {
 		return nil
 	}
-	s, err := cs.session.copy()
-	if err != nil {
-		return nil
-	}
-	if _, own := cache.(*ownSessionCache); !own && s.Version == VersionTLS13 {
-		cache.Put(key, nil) // used once only; our own cache has taken it out
-	}
+	var err error
 	chains := b.stillGood(s)
 	if chains == nil {
 		chains, err = b.verifyResumed(s)
@@ -286,8 +280,32 @@ func (b *binding) loadSession() *session.State {
 	return s
 }
 
+// takeSession takes a session out of a client's cache; the caller owns it.
+func takeSession(cache ClientSessionCache, key string) *session.State {
+	if own, ok := cache.(*ownSessionCache); ok {
+		return own.sessions.Take(key)
+	}
+	cs, ok := cache.Get(key)
+	if !ok || cs == nil {
+		return nil
+	}
+	s, err := cs.session.copy()
+	if err != nil {
+		return nil
+	}
+	if s.Version == VersionTLS13 {
+		cache.Put(key, nil) // used once only; our own cache takes it out
+	}
+	return s
+}
+
 // storeSession puts a session that the server sent into the client's cache.
 func (b *binding) storeSession(s *session.State) {
 	s.VerifiedChains = b.conn.engine.State().VerifiedChains
+	if own, ok := b.cfg.ClientSessionCache.(*ownSessionCache); ok {
+		own.sessions.Put(b.sessionKey(), s)
+		s.Wipe() // it has a copy
+		return
+	}
 	b.cfg.ClientSessionCache.Put(b.sessionKey(), &ClientSessionState{session: newSessionState(s)})
 }
