@@ -132,7 +132,7 @@ func (c *Conn) apply(batch []outgoing, ev handshake.Event) []outgoing {
 	case *handshake.SendHandshake:
 		return append(batch, outgoing{typ: record.Handshake, body: ev.Bytes, patient: c.patient(ev.Level)})
 	case handshake.SendChangeCipherSpec:
-		return append(batch, outgoing{typ: record.ChangeCipherSpec, body: []byte{1}})
+		return append(batch, outgoing{typ: record.ChangeCipherSpec, body: changeCipherSpec})
 	case *handshake.InstallWrite:
 		return append(batch, outgoing{install: ev})
 	case *handshake.InstallRead:
@@ -161,6 +161,9 @@ func (c *Conn) apply(batch []outgoing, ev handshake.Event) []outgoing {
 func (c *Conn) patient(level handshake.Level) bool {
 	return !c.prompt && level == handshake.LevelApplication && c.engine.State().Version == keyschedule.VersionTLS13
 }
+
+// changeCipherSpec is the content of that record. Nobody changes it.
+var changeCipherSpec = []byte{1}
 
 // maxBatch is more than the engine mostly has to say at one time.
 const maxBatch = 6

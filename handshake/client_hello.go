@@ -24,6 +24,7 @@ type clientHandshake struct {
 	// What was offered; every answer is checked against it.
 	hello *clientHello
 	keys  []offeredKey
+	room  helloRoom
 	psks  []offeredPSK
 
 	retrySuite *keyschedule.Suite // of a HelloRetryRequest, nil if none came
@@ -36,6 +37,15 @@ type clientHandshake struct {
 	peer          peerVerified
 	certRequest   *certificateRequest13
 	certRequest12 *certificateRequest12
+}
+
+// helloRoom is where the parts of a usual ClientHello are.
+type helloRoom struct {
+	sessionID [32]byte
+	shares    [2]keyShareEntry
+	keys      [2]offeredKey
+	identity  [1]pskIdentity
+	binder    [1][]byte
 }
 
 // offeredKey is the key of a key share in our ClientHello.
@@ -179,7 +189,7 @@ func (c *clientHandshake) chooseSessionID(m *clientHello) error {
 		}
 	}
 	if c.session12 != nil || (c.cfg.MiddleboxCompat && c.cfg.allows(versionTLS13)) {
-		m.sessionID = make([]byte, 32)
+		m.sessionID = c.room.sessionID[:]
 		return c.cfg.random(m.sessionID)
 	}
 	return nil
@@ -236,8 +246,7 @@ func (c *clientHandshake) sharedGroups(offered []NamedGroup) []NamedGroup {
 // offerKeyShares makes a key for each group and puts its share into m.
 func (c *clientHandshake) offerKeyShares(m *clientHello) error {
 	groups := c.sharedGroups(m.supportedGroups)
-	m.keyShares = make([]keyShareEntry, 0, len(groups))
-	c.keys = make([]offeredKey, 0, len(groups))
+	m.keyShares, c.keys = c.room.shares[:0], c.room.keys[:0]
 	for _, g := range groups {
 		if err := c.addKeyShare(m, g); err != nil {
 			return err
@@ -305,7 +314,11 @@ func (c *clientHandshake) hashes() []keyschedule.Hash {
 // offerPSKs puts the identities into m, with room for the binders.
 func (c *clientHandshake) offerPSKs(m *clientHello) {
 	m.pskIdentities, m.pskBinders = nil, nil
-	for _, p := range c.psks {
+	if len(c.psks) == 1 {
+		m.pskIdentities, m.pskBinders = c.room.identity[:0], c.room.binder[:0]
+	}
+	for i := range c.psks {
+		p := &c.psks[i]
 		id := pskIdentity{identity: p.identity}
 		if p.session != nil {
 			age := c.cfg.Time().Sub(p.session.CreatedAt)
@@ -341,18 +354,18 @@ func (c *clientHandshake) bind(m *clientHello, raw []byte) {
 	}
 	partial := truncateBinders(raw, m)
 	for i := range c.psks {
-		m.pskBinders[i] = c.psks[i].binder(&c.transcript, partial)
+		m.pskBinders[i] = c.psks[i].appendBinder(m.pskBinders[i][:0], &c.transcript, partial)
 	}
 	patchBinders(raw, m.pskBinders)
 }
 
-// binder computes the proof that we hold the PSK (RFC 9846, section 4.3.11.2).
-func (p *offeredPSK) binder(t *keyschedule.Transcript, partial []byte) []byte {
+// appendBinder appends the proof that we hold the PSK (RFC 9846, section 4.3.11.2).
+func (p *offeredPSK) appendBinder(dst []byte, t *keyschedule.Transcript, partial []byte) []byte {
 	early := keyschedule.NewEarly(p.hash, p.secret.Bytes())
 	defer early.Wipe()
 	key := early.BinderKey(p.kind)
 	defer key.Wipe()
-	return key.VerifyData(p.hash, nil, t.SumWith(p.hash, partial))
+	return key.VerifyData(p.hash, dst, t.SumWith(p.hash, partial))
 }
 
 // offersEarlyData reports whether the first PSK allows early data and the

@@ -302,7 +302,9 @@ func (e *Engine) closeFlight() {
 
 // sendChangeCipherSpec queues a ChangeCipherSpec.
 func (e *Engine) sendChangeCipherSpec() {
-	e.cfg.Trace.OnSent(contentChangeCipherSpec, []byte{1})
+	if e.cfg.Trace != nil {
+		e.cfg.Trace.OnSent(contentChangeCipherSpec, []byte{1})
+	}
 	e.emit(SendChangeCipherSpec{})
 }
 

@@ -222,7 +222,7 @@ func TestAgeOfExternalPSK(t *testing.T) {
 		hello.pskIdentities[0].obfuscatedTicketAge = age
 		raw := hello.append(nil)
 		p := offeredPSK{kind: keyschedule.ExternalPSK, hash: keyschedule.SHA256, secret: keyschedule.NewSecret(psk.Secret)}
-		hello.pskBinders[0] = p.binder(new(keyschedule.Transcript), truncateBinders(raw, hello))
+		hello.pskBinders[0] = p.appendBinder(nil, new(keyschedule.Transcript), truncateBinders(raw, hello))
 		if m := serverHelloFor(t, server, hello); m.selectedIdentity == nil {
 			t.Errorf("age %d: the key is not taken", age)
 		}

@@ -561,7 +561,7 @@ func TestPSKAlone(t *testing.T) {
 		hello.pskModes = []pskKeyExchangeMode{mode}
 		raw := hello.append(nil)
 		p := offeredPSK{kind: keyschedule.ExternalPSK, hash: keyschedule.SHA256, secret: keyschedule.NewSecret(psk.Secret)}
-		hello.pskBinders[0] = p.binder(new(keyschedule.Transcript), truncateBinders(raw, hello))
+		hello.pskBinders[0] = p.appendBinder(nil, new(keyschedule.Transcript), truncateBinders(raw, hello))
 		if m := serverHelloFor(t, server, hello); (m.selectedIdentity != nil) != selected || m.keyShare == nil {
 			t.Errorf("mode %d: %+v", mode, m)
 		}

@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
@@ -191,14 +192,20 @@ func (s *serverHandshake) sendTicket(resumption *keyschedule.Secret, nonce byte)
 	state.Lifetime = maxTicketLifetime
 	state.MaxEarlyData = s.cfg.MaxEarlyData
 	state.EarlyData = s.cfg.MaxEarlyData > 0
-	var ageAdd [4]byte
-	if err := s.cfg.random(ageAdd[:]); err != nil {
+	var both struct { // one allocation
+		newSessionTicket13
+		nonce  [1]byte
+		ageAdd [4]byte
+	}
+	if err := s.cfg.random(both.ageAdd[:]); err != nil {
 		return err
 	}
-	m := &newSessionTicket13{
+	both.nonce[0] = nonce
+	m := &both.newSessionTicket13
+	*m = newSessionTicket13{
 		lifetime:     uint32(maxTicketLifetime / time.Second),
-		ageAdd:       uint32(ageAdd[0])<<24 | uint32(ageAdd[1])<<16 | uint32(ageAdd[2])<<8 | uint32(ageAdd[3]),
-		nonce:        []byte{nonce},
+		ageAdd:       binary.BigEndian.Uint32(both.ageAdd[:]),
+		nonce:        both.nonce[:],
 		maxEarlyData: s.cfg.MaxEarlyData,
 	}
 	state.AgeAdd = m.ageAdd

@@ -334,7 +334,7 @@ func TestRFC8448Binder(t *testing.T) {
 	}
 	s := resumptionSession(t)
 	psk := offeredPSK{kind: keyschedule.ResumptionPSK, hash: keyschedule.SHA256, secret: s.Secret}
-	if got := psk.binder(&keyschedule.Transcript{}, truncateBinders(raw, m)); !bytes.Equal(got, m.pskBinders[0]) {
+	if got := psk.appendBinder(nil, &keyschedule.Transcript{}, truncateBinders(raw, m)); !bytes.Equal(got, m.pskBinders[0]) {
 		t.Errorf("binder %x, want %x", got, m.pskBinders[0])
 	}
 }

@@ -180,7 +180,8 @@ func (s *serverHandshake) selectPSK(raw message) error {
 		if p == nil || !s.suitable(p) {
 			continue
 		}
-		want := p.binder(&s.transcript, truncateBinders(raw.raw, s.hello))
+		var room [keyschedule.MaxSecretLen]byte
+		want := p.appendBinder(room[:0], &s.transcript, truncateBinders(raw.raw, s.hello))
 		if _, err := verifyFinished(s.hello.pskBinders[i], want); err != nil {
 			return alert.Errorf(alert.DecryptError, "binder of pre-shared key %d is wrong", i)
 		}
@@ -471,6 +472,7 @@ func (s *serverHandshake) sendServerHello13() error {
 	var both struct { // one allocation
 		serverHello
 		share keyShareEntry
+		index uint16
 	}
 	both.share = keyShareEntry{group: s.neg.Group, data: share}
 	both.serverHello = serverHello{
@@ -487,8 +489,8 @@ func (s *serverHandshake) sendServerHello13() error {
 	var psk []byte
 	if p := s.schedule.psk; p != nil {
 		psk = p.secret.Bytes()
-		index := uint16(s.schedule.pskIndex)
-		m.selectedIdentity = &index
+		both.index = uint16(s.schedule.pskIndex)
+		m.selectedIdentity = &both.index
 	}
 	early := keyschedule.NewEarly(s.neg.Suite.Hash, psk)
 	if s.schedule.earlyData {
