@@ -29,11 +29,12 @@ type Row struct {
 // elsewhere in the process, such as the runtime.
 const background = 0.05
 
-// Met reports whether what is asked for is there, and whether anything is.
+// Met reports whether what is asked for is there, and whether anything is. It is
+// by the figures that are printed: a ratio has two digits behind the point.
 func (r Row) Met() (met, asked bool) {
 	switch {
 	case r.Target != nil:
-		return r.Ratio >= *r.Target, true
+		return math.Round(r.Ratio*100) >= math.Round(*r.Target*100), true
 	case r.Most != nil:
 		return r.Value <= *r.Most+background, true
 	}
