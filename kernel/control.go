@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -40,12 +41,12 @@ func (s *socket) Receive(p []byte) (Received, error) {
 
 // SendControl implements [System].
 func (s *socket) SendControl(typ byte, b []byte) (int, error) {
-	var n int
-	var errno syscall.Errno
-	err := s.raw.Write(func(fd uintptr) bool {
-		n, errno = sendMessage(fd, typ, b)
-		return errno != unix.EAGAIN
-	})
+	m := senders.Get().(*sender)
+	m.typ, m.b = typ, b
+	err := s.raw.Write(m.try)
+	n, errno := m.n, m.errno
+	m.b = nil
+	senders.Put(m)
 	switch {
 	case err != nil:
 		return 0, pollError(err)
@@ -111,6 +112,24 @@ func (r *receiver) init() {
 		return r.errno != unix.EAGAIN
 	}
 }
+
+// sender is what one SendControl works with, which no connection needs for long.
+type sender struct {
+	typ   byte
+	b     []byte
+	n     int
+	errno syscall.Errno
+	try   func(fd uintptr) (done bool) // for RawConn
+}
+
+var senders = sync.Pool{New: func() any {
+	s := new(sender)
+	s.try = func(fd uintptr) bool {
+		s.n, s.errno = sendMessage(fd, s.typ, s.b)
+		return s.errno != unix.EAGAIN
+	}
+	return s
+}}
 
 // controlMessage has the alignment and, on every architecture, the room for a
 // control message with a record's type: one byte, or on FreeBSD the first of six.
