@@ -154,14 +154,14 @@ func (c *Conn) adoptKernelRX(d *half) error {
 	}
 	c.in.kernel = sock
 	c.in.place.enterKernel(d.since)
-	c.in.place.rekeys.Store(d.rekeys)
+	c.in.place.rekeys.Store(uint32(d.rekeys))
 	return nil
 }
 
 // adoptTX sets up the sending direction.
 func (c *Conn) adoptTX(h *handover) error {
 	c.out.plan = planTX(&c.config.Kernel)
-	c.out.records = h.records
+	c.out.records = uint16(h.records)
 	suite := c.engine.State().Suite
 	switch h.out.mode {
 	case modeUser:
@@ -195,6 +195,6 @@ func (c *Conn) adoptKernelTX(d *half, suite *keyschedule.Suite) error {
 	}
 	c.out.recount(0)
 	c.out.place.enterKernel(d.since)
-	c.out.place.rekeys.Store(d.rekeys)
+	c.out.place.rekeys.Store(uint32(d.rekeys))
 	return nil
 }

@@ -3,7 +3,6 @@ package tls
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -50,7 +49,6 @@ type Conn struct {
 	// Set during the handshake, constant afterwards.
 	config        *Config
 	engine        *handshake.Engine
-	resumedChains [][]*x509.Certificate
 	forgetSession func(failed bool)
 
 	in    inbound

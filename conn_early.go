@@ -360,7 +360,7 @@ func (c *Conn) takeHello(ctx context.Context) error {
 		return err
 	}
 	if c.early.limit, c.early.protocol = c.engine.EarlyData(); c.early.limit > 0 {
-		c.in.earlyLeft = int64(c.early.limit)
+		c.in.early = &earlyInbound{left: int64(c.early.limit)}
 		c.early.open.Store(true)
 	}
 	return nil
@@ -370,24 +370,28 @@ func (c *Conn) takeHello(ctx context.Context) error {
 func (c *Conn) helloTaken() bool { return c.engine.State().Version != 0 }
 
 // takeEarlyData delivers early data: to dst, where it may be already, and the
-// rest to in.early.
+// rest to in.early.data.
 func (c *Conn) takeEarlyData(dst, content []byte) (int, error) {
-	if c.in.earlyLeft -= int64(len(content)); c.in.earlyLeft < 0 {
+	early := c.in.early
+	if early.left -= int64(len(content)); early.left < 0 {
 		return 0, c.fail(alert.Errorf(alert.UnexpectedMessage, "more than %d bytes of early data", c.early.limit))
 	}
 	c.in.useless, c.in.warnings = 0, 0
 	c.in.read += int64(len(content))
 	c.early.bytes.Add(int64(len(content)))
 	n := copy(dst, content)
-	c.in.early = append(c.in.early, content[n:]...)
+	early.data = append(early.data, content[n:]...)
 	return n, nil
 }
 
 // takeEarly moves early data that is there to b.
 func (h *inbound) takeEarly(b []byte) int {
-	n := copy(b, h.early)
-	if h.early = h.early[n:]; len(h.early) == 0 {
-		h.early = nil
+	if h.early == nil {
+		return 0
+	}
+	n := copy(b, h.early.data)
+	if h.early.data = h.early.data[n:]; len(h.early.data) == 0 {
+		h.early.data = nil
 	}
 	return n
 }

@@ -274,18 +274,16 @@ type inbound struct {
 	read    int64 // application data
 	place   place
 
-	headN int // how much is in head
 	buf   *buffer
 	r, w  int    // bytes r to w of buf were received and not looked at yet
 	plain []byte // data that was not delivered yet, within buf
 
-	handshakeBytes int
-	skip           int64  // how much early data may be skipped
-	earlyLeft      int64  // how much there may be to accept
-	early          []byte // early data that was not delivered yet
+	early *earlyInbound // nil without early data
 
 	// What is small is together: it makes a connection smaller.
+	handshakeBytes    int32
 	head              [record.HeaderLen]byte // the beginning of a record while there is no buffer
+	headN             uint8                  // how much of it is there
 	level             handshake.Level
 	useless, warnings uint8
 	flowing           bool // the kernel has filled our last buffer, so it may have more
@@ -294,6 +292,13 @@ type inbound struct {
 	begun             bool // a record
 	messages          bool // a handshake message, since the last application data
 	skipping          bool // early data may come that was not accepted
+}
+
+// earlyInbound is a server's early data.
+type earlyInbound struct {
+	skip int64  // how much of it may be passed over
+	left int64  // how much there may be to accept
+	data []byte // that was not delivered yet
 }
 
 func (h *inbound) init(exact bool) {
@@ -326,7 +331,9 @@ func (h *inbound) forget() {
 // comes before all other.
 func (h *inbound) established() {
 	h.exact, h.skipping, h.useless, h.warnings = false, false, 0, 0
-	h.plain, h.early = h.early, nil
+	if h.early != nil {
+		h.plain, h.early = h.early.data, nil
+	}
 }
 
 // stop ends the receiving side: err is what it returns from now on, unless it
@@ -374,7 +381,7 @@ func (h *inbound) countWarning() error {
 // skipEarlyData lets the server pass over early data that it has not accepted:
 // records that it has no keys for (RFC 9846, section 4.3.10).
 func (h *inbound) skipEarlyData(limit uint32) {
-	h.skipping, h.skip = true, max(int64(limit), minSkipped)
+	h.skipping, h.early = true, &earlyInbound{skip: max(int64(limit), minSkipped)}
 }
 
 // skipRecord passes over a record. What counts is what it may hold at most: a
@@ -385,7 +392,7 @@ func (h *inbound) skipRecord(rec []byte) error {
 		return h.countUseless()
 	}
 	h.useless = 0
-	if h.skip -= n; h.skip < 0 {
+	if h.early.skip -= n; h.early.skip < 0 {
 		return alert.Errorf(alert.UnexpectedMessage, "too much early data")
 	}
 	return nil
@@ -496,7 +503,7 @@ func (h *inbound) move(n int) {
 func (h *inbound) grow(n int) {
 	h.received = h.received || n > 0
 	if h.buf == nil {
-		h.headN += n
+		h.headN += uint8(n)
 		return
 	}
 	h.w += n

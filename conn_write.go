@@ -314,7 +314,7 @@ type outbound struct {
 
 	// Records begin small, so that the first ones arrive whole in one packet
 	// each, and grow.
-	records   int
+	records   uint16
 	fixedSize bool
 	early     bool  // the keys are those of a client's early data
 	earlyLeft int64 // how much of it there may still be
@@ -466,7 +466,7 @@ func (o *outbound) room() uint64 {
 // recordSize returns the size of the next record of application data: one
 // packet more than the last one.
 func (o *outbound) recordSize() int {
-	n := firstRecordSize * (o.records + 1)
+	n := firstRecordSize * (int(o.records) + 1)
 	if o.fixedSize || n >= record.MaxPlaintext {
 		return record.MaxPlaintext
 	}

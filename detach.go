@@ -121,7 +121,7 @@ func (c *Conn) leave(env *envelope, id socketID) ([]byte, error) {
 		made:       made,
 		socket:     id,
 		owesUpdate: c.owesUpdate.Swap(false),
-		records:    c.out.records,
+		records:    int(c.out.records),
 		out:        c.out.handOver(),
 		in:         c.in.handOver(),
 		plaintext:  c.in.plain,
@@ -176,7 +176,7 @@ func (o *outbound) handOver() half {
 	case o.err != nil:
 		return half{mode: modeEnded}
 	case o.kernel != nil:
-		return half{mode: modeKernel, next: o.next, since: o.place.since.Load(), rekeys: o.place.rekeys.Load()}
+		return half{mode: modeKernel, next: o.next, since: o.place.since.Load(), rekeys: uint64(o.place.rekeys.Load())}
 	}
 	return userHalf(o.sealer.Release())
 }
@@ -186,7 +186,7 @@ func (h *inbound) handOver() half {
 	case h.err != nil:
 		return half{mode: modeEnded}
 	case h.kernel != nil:
-		d := half{mode: modeKernel, since: h.place.since.Load(), rekeys: h.place.rekeys.Load()}
+		d := half{mode: modeKernel, since: h.place.since.Load(), rekeys: uint64(h.place.rekeys.Load())}
 		if typ, ok := h.kernel.Inside(); ok {
 			d.inside = typ
 		}

@@ -208,7 +208,7 @@ func (c *Conn) storeSessions() {
 // takeHandshake gives the content of a handshake record to the engine.
 func (c *Conn) takeHandshake(content []byte) error {
 	if !c.complete.Load() {
-		if c.in.handshakeBytes += len(content); c.in.handshakeBytes > maxHandshakeBytes {
+		if c.in.handshakeBytes += int32(len(content)); c.in.handshakeBytes > maxHandshakeBytes {
 			return alert.Errorf(alert.UnexpectedMessage, "handshake of more than %d bytes", maxHandshakeBytes)
 		}
 		c.in.useless = 0

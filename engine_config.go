@@ -23,6 +23,8 @@ type binding struct {
 
 	replays  *session.AntiReplay   // of early data, nil for none
 	stateful *session.StatefulConn // instead of sealed tickets, nil for none
+
+	resumedChains [][]*x509.Certificate // of the session that a client offers
 }
 
 // bind prepares the connection's Config for its engine.
@@ -93,7 +95,7 @@ func (b *binding) client() *handshake.Config {
 		b.Session = b.loadSession()
 	}
 	if b.Session != nil {
-		b.VerifyResumed = func(*session.State) ([][]*x509.Certificate, error) { return b.conn.resumedChains, nil }
+		b.VerifyResumed = func(*session.State) ([][]*x509.Certificate, error) { return b.resumedChains, nil }
 	}
 	return &b.Config
 }

@@ -68,8 +68,8 @@ func (d DirectionOffload) String() string {
 // direction's lock.
 type place struct {
 	moved  atomic.Bool
+	rekeys atomic.Uint32
 	since  atomic.Uint64
-	rekeys atomic.Uint64
 	left   atomic.Uint64
 	reason atomic.Pointer[string] // why it did not move
 }
@@ -92,7 +92,7 @@ func (p *place) refuse(reason string) { p.reason.Store(&reason) }
 func (p *place) offload() DirectionOffload {
 	d := DirectionOffload{Remaining: p.left.Load()}
 	if p.moved.Load() {
-		d.Where, d.Since, d.Rekeys = KernelSoftware, p.since.Load(), p.rekeys.Load()
+		d.Where, d.Since, d.Rekeys = KernelSoftware, p.since.Load(), uint64(p.rekeys.Load())
 	} else if reason := p.reason.Load(); reason != nil {
 		d.Reason = *reason
 	}

@@ -270,7 +270,7 @@ func (b *binding) loadSession() *session.State {
 		cache.Put(key, nil)
 		return nil
 	}
-	b.conn.resumedChains = chains
+	b.resumedChains = chains
 	b.conn.forgetSession = func(failed bool) {
 		s.Wipe()
 		if failed {

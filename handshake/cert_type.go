@@ -177,7 +177,7 @@ func (e *Engine) restorePeer(s *session.State) error {
 	e.neg.PeerCertificates, e.neg.OCSPStaple, e.neg.SCTs = certs, s.OCSPStaple, s.SCTs
 	e.neg.SignatureScheme = SignatureScheme(s.SignatureScheme)
 	if s.PSKIdentity != nil {
-		e.neg.ExternalPSK, e.post.pskFingerprint = s.PSKIdentity, s.PSKHash
+		e.neg.ExternalPSK, e.post.secrets().pskFingerprint = s.PSKIdentity, s.PSKHash
 	}
 	switch {
 	case len(certs) > 0:

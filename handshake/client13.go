@@ -69,7 +69,7 @@ func (c *clientHandshake) choosePSK(m *serverHello) error {
 	p := &c.psks[i]
 	c.schedule.psk = p
 	if p.session == nil {
-		c.neg.ExternalPSK, c.post.pskFingerprint = p.name, p.fingerprint
+		c.neg.ExternalPSK, c.post.secrets().pskFingerprint = p.name, p.fingerprint
 		return nil
 	}
 	c.neg.Resumed = true
@@ -220,7 +220,7 @@ func (c *clientHandshake) onFinished13(m *finished, raw message) (waitState, err
 		return 0, err
 	}
 	c.applicationKeys(main, serverFinished, &c.hello.random)
-	c.post.resumption = main.ResumptionMainSecret(c.transcript.Sum())
+	c.post.secrets().resumption = main.ResumptionMainSecret(c.transcript.Sum())
 	c.installRead(aligned, LevelApplication, &c.post.read)
 	c.installWrite(LevelApplication, &c.post.write)
 	c.wipe()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/internal/redact"
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/session"
 )
@@ -37,18 +38,42 @@ type exporter interface {
 type postHandshake struct {
 	read, write     keyschedule.TrafficSecret
 	writeN          uint64 // epochs of our direction
-	resumption      keyschedule.Secret
 	exporter        exporter
-	messages        int    // handshake messages since the last application data
-	pskFingerprint  []byte // of the external key in State.ExternalPSK
+	sessions        *sessionSecrets // nil where none will begin any more
+	messages        uint8           // handshake messages since the last application data
 	requestedUpdate bool
 	peerClosed      bool
+}
+
+// sessionSecrets are what sessions of a connection begin with.
+type sessionSecrets struct {
+	redact.Value
+	resumption     keyschedule.Secret
+	pskFingerprint []byte // of the external key in State.ExternalPSK
+}
+
+// secrets returns where sessions' secrets are.
+func (p *postHandshake) secrets() *sessionSecrets {
+	if p.sessions == nil {
+		p.sessions = &sessionSecrets{}
+	}
+	return p.sessions
+}
+
+// fingerprint returns that of the external key in State.ExternalPSK, if it is known.
+func (p *postHandshake) fingerprint() []byte {
+	if p.sessions == nil {
+		return nil
+	}
+	return p.sessions.pskFingerprint
 }
 
 func (p *postHandshake) wipe() {
 	p.read.Wipe()
 	p.write.Wipe()
-	p.resumption.Wipe()
+	if p.sessions != nil {
+		p.sessions.resumption.Wipe()
+	}
 	if p.exporter != nil {
 		p.exporter.Wipe()
 		p.exporter = nil
@@ -132,11 +157,11 @@ func (e *Engine) onNewSessionTicket13(m *newSessionTicket13) error {
 	if !e.cfg.AcceptSessions || m.lifetime == 0 || len(m.ticket) > maxTicketLen {
 		return nil
 	}
-	if e.neg.ExternalPSK != nil && e.post.pskFingerprint == nil {
+	if e.neg.ExternalPSK != nil && e.post.fingerprint() == nil {
 		return nil // the engine was suspended, and has left behind what the session is bound to
 	}
 	s := e.newSession()
-	s.Secret = keyschedule.ResumptionPSKFrom(e.neg.Suite.Hash, &e.post.resumption, m.nonce)
+	s.Secret = keyschedule.ResumptionPSKFrom(e.neg.Suite.Hash, &e.post.secrets().resumption, m.nonce)
 	s.Ticket = m.ticket
 	s.AgeAdd = m.ageAdd
 	s.Lifetime = min(time.Duration(m.lifetime)*time.Second, maxTicketLifetime)
@@ -164,7 +189,7 @@ func (e *Engine) newSession() *session.State {
 		s.PeerChain = append(s.PeerChain, c.Raw)
 	}
 	s.PeerRawKey = e.neg.PeerRawKey
-	s.PSKIdentity, s.PSKHash = e.neg.ExternalPSK, e.post.pskFingerprint
+	s.PSKIdentity, s.PSKHash = e.neg.ExternalPSK, e.post.fingerprint()
 	return s
 }
 

@@ -187,7 +187,7 @@ func (s *serverHandshake) selectPSK(raw message) error {
 		}
 		s.schedule.psk, s.schedule.pskIndex = p, i
 		if p.session == nil {
-			s.neg.ExternalPSK, s.post.pskFingerprint = p.name, p.fingerprint
+			s.neg.ExternalPSK, s.post.secrets().pskFingerprint = p.name, p.fingerprint
 			return nil
 		}
 		return s.resume(p)
@@ -361,7 +361,7 @@ func (s *serverHandshake) forgetPeer() {
 	s.neg.Resumed, s.neg.ExternalPSK, s.neg.TicketAgeSkew = false, nil, 0
 	s.neg.PeerKey, s.neg.PeerRawKey = nil, nil
 	s.neg.PeerCertificates, s.neg.VerifiedChains, s.neg.OCSPStaple, s.neg.SCTs = nil, nil, nil, nil
-	s.neg.SignatureScheme, s.post.pskFingerprint = 0, nil
+	s.neg.SignatureScheme, s.post.sessions = 0, nil
 }
 
 // compatCCS sends the ChangeCipherSpec of middlebox compatibility after our

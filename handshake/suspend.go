@@ -193,7 +193,7 @@ func (e *Engine) appendPost(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, e.post.writeN)
 	b = wire.AppendVec8(b, e.post.read.Bytes())
 	b = wire.AppendVec8(b, e.post.write.Bytes())
-	b = wire.AppendVec8(b, e.post.resumption.Bytes())
+	b = wire.AppendVec8(b, e.post.secrets().resumption.Bytes())
 	switch x := e.post.exporter.(type) {
 	case *keyschedule.Exporter:
 		return wire.AppendVec8(b, x.Secret().Bytes())
@@ -272,11 +272,11 @@ func (e *Engine) readFlags(r *wire.Reader) {
 
 func (e *Engine) readPost(r *wire.Reader) {
 	e.in.buf = own(r.Vec24(0, max24))
-	e.post.messages = int(r.U8())
+	e.post.messages = r.U8()
 	e.post.writeN = r.U64()
 	e.post.read = keyschedule.TrafficSecret{Secret: readSecret(r)}
 	e.post.write = keyschedule.TrafficSecret{Secret: readSecret(r)}
-	e.post.resumption = readSecret(r)
+	e.post.secrets().resumption = readSecret(r)
 	secret := readSecret(r)
 	defer secret.Wipe()
 	switch {
@@ -315,7 +315,7 @@ func (e *Engine) secretsFit() bool {
 			resumption = traffic
 		}
 	}
-	if e.post.read.Len() != traffic || e.post.write.Len() != traffic || e.post.resumption.Len() != resumption {
+	if e.post.read.Len() != traffic || e.post.write.Len() != traffic || e.post.secrets().resumption.Len() != resumption {
 		return false
 	}
 	switch x := e.post.exporter.(type) {

@@ -35,7 +35,7 @@ func (s *side) move(t *testing.T, cfg *Config) {
 	if err := old.Handle(LevelApplication, nil); err == nil {
 		t.Errorf("%s: an engine that was suspended handles messages", s.name)
 	}
-	if old.post.read.Len()+old.post.write.Len()+old.post.resumption.Len() > 0 || old.post.exporter != nil {
+	if old.post.read.Len()+old.post.write.Len()+old.post.secrets().resumption.Len() > 0 || old.post.exporter != nil {
 		t.Errorf("%s: an engine that was suspended has secrets", s.name)
 	}
 }
@@ -161,7 +161,7 @@ func fullEngine(t *testing.T) *Engine {
 	exporter := secret(4)
 	e.post = postHandshake{
 		read: keyschedule.TrafficSecret{Secret: secret(1)}, write: keyschedule.TrafficSecret{Secret: secret(2)},
-		resumption: secret(3), exporter: keyschedule.NewExporter(keyschedule.SHA384, &exporter),
+		sessions: &sessionSecrets{resumption: secret(3)}, exporter: keyschedule.NewExporter(keyschedule.SHA384, &exporter),
 		writeN: 5, messages: 6, requestedUpdate: true, peerClosed: true,
 	}
 	e.in.buf = []byte{byte(typeNewSessionTicket), 0, 0, 4, 1}
@@ -172,6 +172,8 @@ func fullEngine(t *testing.T) *Engine {
 func TestSuspendKeepsAll(t *testing.T) {
 	e := fullEngine(t)
 	neg, post, pending := e.neg, e.post, e.in.buf
+	sessions := *post.sessions
+	post.sessions = &sessions // that are not wiped
 	exported, err := e.ExportKeyingMaterial("label", nil, 32)
 	if err != nil {
 		t.Fatal(err)
@@ -332,7 +334,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"epochs":       func(e *Engine) { e.post.writeN = maxKeyUpdates + 1 },
 		"read":         func(e *Engine) { e.post.read.Secret = other },
 		"write":        func(e *Engine) { e.post.write.Secret = other },
-		"resumption":   func(e *Engine) { e.post.resumption = other },
+		"resumption":   func(e *Engine) { e.post.secrets().resumption = other },
 		"exporter":     func(e *Engine) { e.post.exporter = keyschedule.NewExporter(keyschedule.SHA256, &other) },
 		"no exporter":  func(e *Engine) { e.post.exporter = nil },
 		"illegal":      func(e *Engine) { e.in.buf = []byte{byte(typeFinished)} },

@@ -121,7 +121,7 @@ type keyMaterial struct {
 	redact.Value
 	key [32]byte
 	iv  [12]byte
-	mac [20]byte
+	mac *[20]byte // of CBC, nil for others
 }
 
 // Key returns the cipher's key. It aliases k.
@@ -134,10 +134,25 @@ func (k *TrafficKeys) IV() []byte { return k.material().iv[:k.Suite.fixedIVLen()
 
 // MACKey returns the key of the record MAC, which only CBC suites have.
 // It aliases k.
-func (k *TrafficKeys) MACKey() []byte { return k.material().mac[:k.Suite.Cipher.MACLen()] }
+func (k *TrafficKeys) MACKey() []byte {
+	if !k.Suite.Cipher.IsCBC() {
+		return nil
+	}
+	m := k.material()
+	if m.mac == nil {
+		m.mac = new([20]byte)
+	}
+	return m.mac[:]
+}
 
 // Wipe overwrites the keys.
-func (k *TrafficKeys) Wipe() { *k.material() = keyMaterial{} }
+func (k *TrafficKeys) Wipe() {
+	m := k.material()
+	if m.mac != nil {
+		clear(m.mac[:])
+	}
+	*m = keyMaterial{mac: m.mac}
+}
 
 // NewTrafficKeys returns keys that were made elsewhere, for use from record
 // seq on. It returns nil if a length does not fit the suite.
@@ -164,12 +179,32 @@ func (k *ownKeys) init(suite *Suite) *TrafficKeys {
 	return &k.TrafficKeys
 }
 
+// cbcKeys are those of a CBC suite.
+type cbcKeys struct {
+	ownKeys
+	macKey [20]byte
+}
+
+func (k *cbcKeys) init(suite *Suite) *TrafficKeys {
+	k.mac = &k.macKey
+	return k.ownKeys.init(suite)
+}
+
 // newTrafficKeys returns keys that are all zeros.
-func newTrafficKeys(suite *Suite) *TrafficKeys { return new(ownKeys).init(suite) }
+func newTrafficKeys(suite *Suite) *TrafficKeys {
+	if suite.Cipher.IsCBC() {
+		return new(cbcKeys).init(suite)
+	}
+	return new(ownKeys).init(suite)
+}
 
 // newTrafficKeysPair returns those of the two directions of a TLS 1.2
 // connection, which begin at one time.
 func newTrafficKeysPair(suite *Suite) (client, server *TrafficKeys) {
+	if suite.Cipher.IsCBC() {
+		both := new([2]cbcKeys)
+		return both[0].init(suite), both[1].init(suite)
+	}
 	both := new([2]ownKeys)
 	return both[0].init(suite), both[1].init(suite)
 }

@@ -2,9 +2,12 @@ package record
 
 import "encoding/binary"
 
-// explicitLen is the length of the part of an AES-GCM nonce that TLS 1.2 sends
-// in each record (RFC 5288, section 3).
-const explicitLen = 8
+// In TLS 1.2 a nonce of AES-GCM is a salt from the key schedule and a part that each
+// record brings (RFC 5288, section 3).
+const (
+	saltLen     = 4
+	explicitLen = 8
+)
 
 // aead12 is the AEAD record protection of TLS 1.2 (RFC 5246, section 6.2.3.3),
 // with the nonces of AES-GCM (RFC 5288, section 3) if the key schedule gave a
@@ -13,10 +16,10 @@ const explicitLen = 8
 type aead12 aeadState
 
 func (a *aead12) explicit() int {
-	if len(a.iv) == nonceLen {
-		return 0
+	if a.short {
+		return explicitLen
 	}
-	return explicitLen
+	return 0
 }
 
 func (a *aead12) prefixLen() int      { return HeaderLen + a.explicit() }
@@ -58,8 +61,8 @@ func (a *aead12) open(dst, rec []byte, seq uint64) (ContentType, []byte, error) 
 // sequence number if there is no explicit part.
 func (a *aead12) setNonce(explicit []byte, seq uint64) {
 	if len(explicit) == 0 {
-		xorNonce(&a.nonce, a.iv, seq)
+		xorNonce(&a.nonce, &a.iv, seq)
 		return
 	}
-	copy(a.nonce[copy(a.nonce[:], a.iv):], explicit)
+	copy(a.nonce[copy(a.nonce[:], a.iv[:saltLen]):], explicit)
 }

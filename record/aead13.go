@@ -17,9 +17,10 @@ const (
 type aeadState struct {
 	redact.Value
 	aead  cipher.AEAD
-	iv    []byte         // aliases the TrafficKeys
+	iv    [nonceLen]byte
 	nonce [nonceLen]byte // scratch, here because it would escape from a stack
 	add   [13]byte       // scratch, likewise; for TLS 1.2
+	short bool           // iv is a salt of 4 bytes
 }
 
 // aead13 is the record protection of TLS 1.3 (RFC 9846, section 5.2).
@@ -36,7 +37,7 @@ func (a *aead13) seal(rec []byte, seq uint64, typ ContentType, content []byte) e
 	inner[n] = byte(typ)
 	clear(inner[n+1:])
 	putHeader(rec, ApplicationData, wireVersion)
-	xorNonce(&a.nonce, a.iv, seq)
+	xorNonce(&a.nonce, &a.iv, seq)
 	a.aead.Seal(inner[:0], a.nonce[:], inner, rec[:HeaderLen])
 	return nil
 }
@@ -45,7 +46,7 @@ func (a *aead13) open(dst, rec []byte, seq uint64) (ContentType, []byte, error) 
 	if t := ContentType(rec[0]); t != ApplicationData {
 		return 0, nil, alert.Errorf(alert.UnexpectedMessage, "unprotected record of type %v", t)
 	}
-	xorNonce(&a.nonce, a.iv, seq)
+	xorNonce(&a.nonce, &a.iv, seq)
 	sealed := rec[HeaderLen:]
 	inner, err := a.aead.Open(room(dst, sealed), a.nonce[:], sealed, rec[:HeaderLen])
 	if err != nil {
@@ -69,8 +70,8 @@ func (a *aead13) open(dst, rec []byte, seq uint64) (ContentType, []byte, error) 
 
 // xorNonce makes the nonce of a record (RFC 9846, section 5.3; RFC 7905,
 // section 2).
-func xorNonce(nonce *[nonceLen]byte, iv []byte, seq uint64) {
-	copy(nonce[:4], iv)
+func xorNonce(nonce, iv *[nonceLen]byte, seq uint64) {
+	copy(nonce[:4], iv[:4])
 	binary.BigEndian.PutUint64(nonce[4:], binary.BigEndian.Uint64(iv[4:])^seq)
 }
 

@@ -66,7 +66,7 @@ func sealInner(k *keyschedule.TrafficKeys, inner []byte) []byte {
 	rec := make([]byte, HeaderLen, HeaderLen+len(inner)+tagLen)
 	putHeader(rec[:cap(rec)], ApplicationData, 0x0303)
 	var nonce [nonceLen]byte
-	xorNonce(&nonce, k.IV(), k.Seq)
+	xorNonce(&nonce, (*[nonceLen]byte)(k.IV()), k.Seq)
 	return a.Seal(rec, nonce[:], inner, rec)
 }
 

@@ -23,7 +23,7 @@ func (a *aeadState) init(k *keyschedule.TrafficKeys) (aeadProtection, error) {
 	if a.aead, err = newAEAD(k); err != nil {
 		return nil, err
 	}
-	a.iv = k.IV()
+	a.short = copy(a.iv[:], k.IV()) == saltLen
 	if k.Suite.Version == keyschedule.VersionTLS13 {
 		return (*aead13)(a), nil
 	}
