@@ -23,12 +23,13 @@ var (
 	seed   = maphash.MakeSeed()
 )
 
-// Parse returns the certificate of der. The caller must not change it.
+// Parse returns the certificate of der, of which it keeps the memory. The caller must
+// change neither.
 func Parse(der []byte) (*x509.Certificate, error) {
 	key := maphash.Bytes(seed, der)
-	if known, ok := parsed.Load(key); ok {
-		// Two certificates may have one hash: then the second is not kept.
-		if cert := known.(weak.Pointer[x509.Certificate]).Value(); cert != nil && bytes.Equal(cert.Raw, der) {
+	known, there := parsed.Load(key)
+	if there {
+		if cert := shared(known, der); cert != nil {
 			return cert, nil
 		}
 	}
@@ -37,8 +38,25 @@ func Parse(der []byte) (*x509.Certificate, error) {
 		return nil, err
 	}
 	pointer := weak.Make(cert)
-	if _, there := parsed.LoadOrStore(key, pointer); !there {
-		runtime.AddCleanup(cert, func(key uint64) { parsed.CompareAndDelete(key, pointer) }, key)
+	if known, there = parsed.LoadOrStore(key, pointer); there {
+		if first := shared(known, der); first != nil {
+			return first, nil // another goroutine was faster
+		}
+		// Two certificates may have one hash: then the second is not kept. But one
+		// that is collected, and whose cleanup has still to come, is not in the way.
+		if known.(weak.Pointer[x509.Certificate]).Value() != nil || !parsed.CompareAndSwap(key, known, pointer) {
+			return cert, nil
+		}
 	}
+	runtime.AddCleanup(cert, func(key uint64) { parsed.CompareAndDelete(key, pointer) }, key)
 	return cert, nil
+}
+
+// shared returns the certificate that known points to, if it is that of der and was not
+// collected.
+func shared(known any, der []byte) *x509.Certificate {
+	if cert := known.(weak.Pointer[x509.Certificate]).Value(); cert != nil && bytes.Equal(cert.Raw, der) {
+		return cert
+	}
+	return nil
 }

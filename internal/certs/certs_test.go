@@ -5,11 +5,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"hash/maphash"
 	"math/big"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 )
 
 func newDER(t *testing.T, serial int64) []byte {
@@ -42,6 +44,32 @@ func TestParse(t *testing.T) {
 		t.Errorf("half a certificate: %v", cert)
 	}
 	runtime.KeepAlive(first)
+}
+
+// TestAfterCollection parses a certificate again when it was collected but its place
+// here was not cleaned up yet, and one whose place another has.
+func TestAfterCollection(t *testing.T) {
+	der := newDER(t, 4)
+	key := maphash.Bytes(seed, der)
+	parsed.Store(key, weak.Pointer[x509.Certificate]{})
+	first, err := Parse(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Parse(der); err != nil || again != first {
+		t.Errorf("parsed twice: %p and %p, %v", first, again, err)
+	}
+	other, err := x509.ParseCertificate(newDER(t, 5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed.Store(key, weak.Make(other))
+	defer parsed.Delete(key)
+	if cert, err := Parse(der); err != nil || cert.SerialNumber.Int64() != 4 {
+		t.Errorf("where another is: %v, %v", cert, err)
+	}
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(other)
 }
 
 // TestForgets parses certificates that nobody keeps, from several goroutines.
