@@ -396,3 +396,21 @@ func TestDynamicRecordSizing(t *testing.T) {
 		}
 	}
 }
+
+// TestRemainingIsAboutRight: what Offload says of a key that allows for many records
+// is off by less than 64, whatever steps it is counted in.
+func TestRemainingIsAboutRight(t *testing.T) {
+	for step := uint64(1); step <= 5; step++ {
+		var p place
+		for left := uint64(1<<16 + 1001); left >= 1<<16-100; left -= step {
+			p.note(left)
+			if told := p.offload().Remaining; told < left || told-left >= 64 || left < 1<<16 && told != left {
+				t.Fatalf("in steps of %d: told %d of %d", step, told, left)
+			}
+		}
+		p.note(1 << 20) // new keys
+		if told := p.offload().Remaining; told != 1<<20 {
+			t.Errorf("told %d of new keys", told)
+		}
+	}
+}

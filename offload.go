@@ -75,9 +75,9 @@ type place struct {
 }
 
 // note notes how many records may follow. While there are very many, that need not be
-// exact, and others see it by every 64th.
+// exact: others see it once it has changed by 64.
 func (p *place) note(left uint64) {
-	if left < 1<<16 || left%64 == 0 || p.left.Load() < left {
+	if old := p.left.Load(); left < 1<<16 || old < left || old-left >= 64 {
 		p.left.Store(left)
 	}
 }
