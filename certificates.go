@@ -271,7 +271,7 @@ func (b *binding) stillGood(s *session.State) [][]*x509.Certificate {
 		return nil
 	}
 	bad := func(chain []*x509.Certificate) bool {
-		return !bytes.Equal(chain[0].Raw, s.PeerChain[0]) || !inTime(chain, b.cfg.time()) || !b.vouches(chain)
+		return len(chain) == 0 || !bytes.Equal(chain[0].Raw, s.PeerChain[0]) || !inTime(chain, b.cfg.time()) || !b.vouches(chain)
 	}
 	if !slices.ContainsFunc(s.VerifiedChains, bad) {
 		return s.VerifiedChains
@@ -294,7 +294,8 @@ type vouched struct {
 }
 
 // vouches reports whether a chain is for the server's name and ends in one of the
-// roots. To verify such a one takes no more than to find it.
+// roots. To verify such a one takes no more than to find it; a root that others vouch
+// for is none, as the chain was not verified up to them.
 func (b *binding) vouches(chain []*x509.Certificate) bool {
 	leaf, root := chain[0], chain[len(chain)-1]
 	last := b.cfg.vouched.Load()
@@ -304,12 +305,12 @@ func (b *binding) vouches(chain []*x509.Certificate) bool {
 	if leaf.VerifyHostname(b.cfg.ServerName) != nil {
 		return false
 	}
-	_, err := root.Verify(x509.VerifyOptions{
+	found, err := root.Verify(x509.VerifyOptions{
 		Roots:       b.cfg.RootCAs,
 		CurrentTime: b.cfg.time(),
 		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
-	if err != nil {
+	if err != nil || !slices.ContainsFunc(found, func(c []*x509.Certificate) bool { return len(c) == 1 }) {
 		return false
 	}
 	b.cfg.vouched.Store(&vouched{b.cfg.ServerName, b.cfg.RootCAs, leaf, root})

@@ -806,3 +806,63 @@ func TestCertificateTypesUnknown(t *testing.T) {
 		}
 	}
 }
+
+// TestListsFollow checks that a Config makes the lists of its engines once, and again
+// once it is another.
+func TestListsFollow(t *testing.T) {
+	c := new(Config)
+	changes := []struct {
+		name   string
+		change func()
+	}{
+		{"MinVersion", func() { c.MinVersion = VersionTLS13 }},
+		{"MaxVersion", func() { c.MinVersion, c.MaxVersion = 0, VersionTLS12 }},
+		{"no CipherSuites", func() { c.CipherSuites = []uint16{} }},
+		{"CipherSuites", func() { c.CipherSuites = []uint16{TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256} }},
+		{"an element", func() { c.CipherSuites[0] = TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 }},
+		{"CurvePreferences", func() { c.CurvePreferences = []CurveID{CurveP256} }},
+		{"no SignatureSchemes", func() { c.SignatureSchemes = []SignatureScheme{} }},
+		{"SignatureSchemes", func() { c.SignatureSchemes = []SignatureScheme{Ed25519} }},
+	}
+	for _, change := range changes {
+		before := c.lists()
+		if c.lists() != before {
+			t.Errorf("before %s: made again", change.name)
+		}
+		change.change()
+		after := c.lists()
+		if after == before {
+			t.Errorf("%s: the same as before", change.name)
+		}
+		want := c.Clone().lists()
+		if !reflect.DeepEqual(after, want) {
+			t.Errorf("%s: %+v, want %+v", change.name, after, want)
+		}
+	}
+}
+
+// TestHelloInfoIsOurs: what a callback does to the lists that it gets has no effect.
+func TestHelloInfoIsOurs(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		spoil := func(h *ClientHelloInfo) {
+			clear(h.CipherSuites)
+			clear(h.SupportedCurves)
+			clear(h.SupportedPoints)
+			clear(h.SignatureSchemes)
+			clear(h.SupportedProtos)
+			clear(h.SupportedVersions)
+			clear(h.Extensions)
+		}
+		client, server := clientConfig(), serverConfig("P256")
+		client.MaxVersion = v
+		client.NextProtos, server.NextProtos = []string{"a"}, []string{"a"}
+		cert := &server.Certificates[0]
+		server.CurvePreferences = []CurveID{CurveP384} // in TLS 1.3 a HelloRetryRequest
+		server.GetConfigForClient = func(h *ClientHelloInfo) (*Config, error) { spoil(h); return nil, nil }
+		server.GetCertificate = func(h *ClientHelloInfo) (*Certificate, error) { spoil(h); return cert, nil }
+		_, s := connect(t, sockets, client, server)
+		if proto := s.ConnectionState().NegotiatedProtocol; proto != "a" {
+			t.Errorf("protocol %q", proto)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/go-handoff/tls/handshake"
@@ -165,17 +166,18 @@ func (b *binding) configForClient(ctx context.Context, h *handshake.ClientHelloI
 	return hc, nil
 }
 
-// helloInfo translates a ClientHello for the caller's callbacks.
+// helloInfo translates a ClientHello for the caller's callbacks. Its lists are the
+// caller's own: who takes fingerprints of ClientHellos sorts them.
 func (b *binding) helloInfo(ctx context.Context, h *handshake.ClientHelloInfo) *ClientHelloInfo {
 	info := &ClientHelloInfo{
-		CipherSuites:      h.CipherSuites,
+		CipherSuites:      slices.Clone(h.CipherSuites),
 		ServerName:        h.ServerName,
 		SupportedCurves:   convert[CurveID](h.SupportedGroups),
-		SupportedPoints:   h.SupportedPoints,
+		SupportedPoints:   slices.Clone(h.SupportedPoints),
 		SignatureSchemes:  convert[SignatureScheme](h.SignatureSchemes),
-		SupportedProtos:   h.SupportedProtos,
-		SupportedVersions: h.SupportedVersions,
-		Extensions:        h.Extensions,
+		SupportedProtos:   slices.Clone(h.SupportedProtos),
+		SupportedVersions: slices.Clone(h.SupportedVersions),
+		Extensions:        slices.Clone(h.Extensions),
 		Conn:              b.conn.conn,
 		HelloRetryRequest: h.HelloRetryRequest,
 	}

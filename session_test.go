@@ -2,8 +2,10 @@ package tls
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -289,7 +291,16 @@ func TestChainsStillGood(t *testing.T) {
 	client, server := cachingClient(), serverConfig("P256")
 	c, _ := connect(t, sockets, client, server)
 	chains := c.ConnectionState().VerifiedChains
-	leaf := chains[0][0]
+	leaf, root := chains[0][0], chains[0][len(chains[0])-1]
+	above := makeAuthority("Above")
+	der, err := x509.CreateCertificate(rand.Reader, root, above.cert, root.PublicKey, above.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name   string
 		change func(*Config, *session.State)
@@ -298,6 +309,11 @@ func TestChainsStillGood(t *testing.T) {
 		{"nothing", func(*Config, *session.State) {}, true},
 		{"name", func(c *Config, _ *session.State) { c.ServerName = "other.example" }, false},
 		{"roots", func(c *Config, _ *session.State) { c.RootCAs = makeAuthority("Other").pool }, false},
+		{"a root that others vouch for", func(c *Config, s *session.State) {
+			c.RootCAs, s.VerifiedChains = above.pool, [][]*x509.Certificate{{leaf, signed}}
+		}, false},
+		{"a chain of nothing", func(_ *Config, s *session.State) { s.VerifiedChains = [][]*x509.Certificate{{}} }, false},
+		{"one chain of two", func(_ *Config, s *session.State) { s.VerifiedChains = [][]*x509.Certificate{{leaf}, chains[0]} }, true},
 		{"later", func(c *Config, _ *session.State) { c.Time = func() time.Time { return leaf.NotAfter.Add(time.Second) } }, false},
 		{"earlier", func(c *Config, _ *session.State) {
 			c.Time = func() time.Time { return leaf.NotBefore.Add(-time.Second) }
@@ -315,6 +331,31 @@ func TestChainsStillGood(t *testing.T) {
 			t.Errorf("%s: good: %v, want %v", test.name, good, test.good)
 		}
 	}
+}
+
+// TestChainsVerifiedOnce: a client's resumptions have the chains of the connection that
+// the session is from, and connections share what they know of a certificate.
+func TestChainsVerifiedOnce(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		client, server := cachingClient(), serverConfig("P256")
+		client.MaxVersion = v
+		c, s := connect(t, sockets, client, server)
+		echo(t, c, s) // the ticket
+		full := c.ConnectionState()
+		for range 2 {
+			c, s := connect(t, sockets, client, server)
+			echo(t, c, s)
+			resumed := c.ConnectionState()
+			if !resumed.DidResume || &resumed.VerifiedChains[0][0] != &full.VerifiedChains[0][0] {
+				t.Errorf("resumed %v, with chains of its own", resumed.DidResume)
+			}
+		}
+		c, _ = connect(t, sockets, clientConfig(), server)
+		if again := c.ConnectionState(); again.DidResume || again.PeerCertificates[0] != full.PeerCertificates[0] {
+			t.Errorf("resumed %v, with a certificate of its own", again.DidResume)
+		}
+		runtime.KeepAlive(full)
+	})
 }
 
 // TestTicketBinding changes what a server's ticket is bound to: a full
