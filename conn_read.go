@@ -315,9 +315,7 @@ func (h *inbound) install(ev *handshake.InstallRead) {
 	}
 	h.opener.Install(ev.Keys)
 	h.level, h.suite = ev.Level, ev.Keys.Suite
-	if ev.Level != handshake.LevelApplication && ev.Secret != nil {
-		ev.Secret.Wipe() // nobody asks for it
-	}
+	wipeSecret(ev.Level, ev.Secret)
 }
 
 // forget overwrites the keys.

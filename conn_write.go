@@ -361,9 +361,7 @@ func (o *outbound) forget() {
 // install changes keys; none means no protection, again.
 func (o *outbound) install(ev *handshake.InstallWrite, cfg *Config) {
 	o.forget()
-	if ev.Level != handshake.LevelApplication && ev.Secret != nil {
-		ev.Secret.Wipe() // nobody asks for it
-	}
+	wipeSecret(ev.Level, ev.Secret)
 	o.early = ev.Level == handshake.LevelEarly
 	if ev.Keys == nil {
 		o.sealer = new(record.Sealer)
@@ -419,6 +417,15 @@ func (o *outbound) sealQueue(dst []byte, queue []outgoing, cfg *Config) ([]byte,
 func (q *outgoing) drop() {
 	if q.install != nil && q.install.Keys != nil {
 		q.install.Keys.Wipe()
+		wipeSecret(q.install.Level, q.install.Secret)
+	}
+}
+
+// wipeSecret overwrites the secret that came with new keys, which nobody here asks
+// for. That of the application level is the engine's.
+func wipeSecret(level handshake.Level, secret *keyschedule.TrafficSecret) {
+	if level != handshake.LevelApplication && secret != nil {
+		secret.Wipe()
 	}
 }
 

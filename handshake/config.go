@@ -221,7 +221,8 @@ type SessionIDs interface {
 	Get(ctx context.Context, id []byte) (*session.State, error)
 }
 
-// ClientHelloInfo is what a server's callbacks see of a ClientHello.
+// ClientHelloInfo is what a server's callbacks see of a ClientHello. It is the engine's,
+// which goes by it: callbacks must not change it.
 type ClientHelloInfo struct {
 	CipherSuites           []uint16
 	ServerName             string

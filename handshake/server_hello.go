@@ -18,6 +18,8 @@ type serverHandshake struct {
 	hello *clientHello // the last one received
 	info  ClientHelloInfo
 
+	onlyX509 [1]CertificateType // what info has of a client that says nothing
+
 	schedule serverSchedule13
 	server12State
 
@@ -34,7 +36,7 @@ func (s *serverHandshake) wipe() {
 // onClientHello chooses configuration and version and goes on in its machine.
 func (s *serverHandshake) onClientHello(m *clientHello, raw message) (waitState, error) {
 	s.hello = m
-	s.info = clientHelloInfo(m)
+	s.info = s.helloInfo(m)
 	if s.cfg.GetConfigForClient != nil {
 		cfg, err := s.cfg.GetConfigForClient(s.ctx, &s.info)
 		if err != nil {
@@ -62,7 +64,7 @@ func (s *serverHandshake) onClientHello(m *clientHello, raw message) (waitState,
 	return s.onClientHello12(m, raw)
 }
 
-func clientHelloInfo(m *clientHello) ClientHelloInfo {
+func (s *serverHandshake) helloInfo(m *clientHello) ClientHelloInfo {
 	versions := m.supportedVersions
 	if len(versions) == 0 {
 		versions = legacyVersions[:]
@@ -70,6 +72,11 @@ func clientHelloInfo(m *clientHello) ClientHelloInfo {
 			versions = versions[1:]
 		}
 		versions = slices.Clone(versions) // callbacks get it
+	}
+	types := m.serverCertificateTypes
+	if len(types) == 0 {
+		s.onlyX509 = [1]CertificateType{X509} // likewise
+		types = s.onlyX509[:]
 	}
 	return ClientHelloInfo{
 		CipherSuites:           m.cipherSuites,
@@ -82,7 +89,7 @@ func clientHelloInfo(m *clientHello) ClientHelloInfo {
 		SupportedVersions:      versions,
 		Extensions:             m.extensions,
 		CertificateAuthorities: m.certificateAuthorities,
-		ServerCertificateTypes: orX509(m.serverCertificateTypes),
+		ServerCertificateTypes: types,
 	}
 }
 
