@@ -15,7 +15,9 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/alert"
+	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/record"
 )
 
@@ -421,6 +423,11 @@ func TestHandshakeHoldsNoBuffer(t *testing.T) {
 					t.Errorf("%s: role %v holds an empty buffer", link.name, conn.role)
 				}
 				conn.in.Unlock()
+				conn.queueMutex.Lock()
+				if len(conn.queue) == 0 && conn.queue != nil {
+					t.Errorf("%s: role %v holds an empty queue", link.name, conn.role)
+				}
+				conn.queueMutex.Unlock()
 			}
 		}
 	})
@@ -800,4 +807,24 @@ func TestShortWrite(t *testing.T) {
 	if err := Client(shortWriter{a}, clientConfig()).Handshake(); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("Handshake: %v", err)
 	}
+}
+
+// TestDropWipes: keys that come too late are overwritten, and so is a secret that came
+// with them. That of the application level is the engine's.
+func TestDropWipes(t *testing.T) {
+	suite := keyschedule.SuiteByID(TLS_AES_128_GCM_SHA256)
+	for _, level := range []handshake.Level{handshake.LevelEarly, handshake.LevelHandshake, handshake.LevelApplication} {
+		traffic := &keyschedule.TrafficSecret{Secret: keyschedule.NewSecret(bytes.Repeat([]byte{1}, suite.Hash.Size()))}
+		keys, secret := traffic.Epoch(suite)
+		q := outgoing{install: &handshake.InstallWrite{Level: level, Keys: keys, Secret: secret}}
+		q.drop()
+		if key := keys.Key(); !bytes.Equal(key, make([]byte, len(key))) {
+			t.Errorf("%v: the key is still there", level)
+		}
+		if engines := level == handshake.LevelApplication; (len(secret.Bytes()) > 0) != engines {
+			t.Errorf("%v: a secret of %d bytes", level, len(secret.Bytes()))
+		}
+	}
+	q := outgoing{install: &handshake.InstallWrite{Level: handshake.LevelInitial}}
+	q.drop() // back to cleartext: nothing to overwrite
 }

@@ -230,3 +230,21 @@ func TestSignedContent13(t *testing.T) {
 		t.Errorf("got %x", got)
 	}
 }
+
+// TestDigests: every scheme but Ed25519 signs a hash, and what it signs is not changed
+// where that is put behind it.
+func TestDigests(t *testing.T) {
+	message := append(make([]byte, 0, 256), "a message"...)
+	for scheme, spec := range schemeSpecs {
+		got := spec.digest(message)
+		want := message
+		if scheme != Ed25519 {
+			h := spec.hash.New()
+			h.Write(message)
+			want = h.Sum(nil)
+		}
+		if !bytes.Equal(got, want) || string(message) != "a message" {
+			t.Errorf("%v: %x of %q, want %x", scheme, got, message, want)
+		}
+	}
+}
