@@ -33,9 +33,6 @@ type Conn struct {
 	conn  net.Conn
 	trace *Trace // of the first Config, its calls in turn; nil for none
 	sock  socket // what the kernel's side needs, once a direction moves there
-	// exact is for connections whose reading side a kernel could take over: then
-	// no more is read than is needed, while handshaking.
-	exact bool
 	// prompt is for connections that take a few bytes without a reader at the
 	// other end. On others, tickets are sent with what comes next.
 	prompt bool
@@ -98,10 +95,10 @@ func newConn(conn net.Conn, config *Config, r role) *Conn {
 	if config != nil {
 		c.trace = inTurn(config.Trace)
 	}
-	c.exact = canMove(conn)
+	movable := canMove(conn)
 	_, unix := conn.(*net.UnixConn)
-	c.prompt = c.exact || unix
-	c.in.init(c.exact)
+	c.prompt = movable || unix
+	c.in.init(conn, movable && config != nil && !planRX(&config.Kernel).settled)
 	c.out.init(r)
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 
 	"github.com/go-handoff/tls/handshake"
 	"github.com/go-handoff/tls/internal/alert"
@@ -16,7 +17,8 @@ import (
 // Receiving, from the network up:
 //
 //	inbound.fill     bytes into a pooled buffer, or, when none is needed yet,
-//	                 into the five bytes for a header
+//	                 into the five bytes for a header, or where one can wait for
+//	                 a socket (receive_unix.go), into a buffer when something has come
 //	inbound.record   the next whole record
 //	Conn.open        unprotected, into the caller's slice where that is long enough
 //	Conn.advance     acts on one record
@@ -274,6 +276,7 @@ type inbound struct {
 	read    int64 // application data
 	place   place
 
+	raw   syscall.RawConn // of a socket, to wait for it without a buffer
 	buf   *buffer
 	r, w  int    // bytes r to w of buf were received and not looked at yet
 	plain []byte // data that was not delivered yet, within buf
@@ -286,6 +289,7 @@ type inbound struct {
 	headN             uint8                  // how much of it is there
 	level             handshake.Level
 	useless, warnings uint8
+	bulk              bool // as much has come at once as a full record has
 	flowing           bool // the kernel has filled our last buffer, so it may have more
 	exact             bool // read no further than the end of a record
 	received          bool // anything at all
@@ -301,8 +305,8 @@ type earlyInbound struct {
 	data []byte // that was not delivered yet
 }
 
-func (h *inbound) init(exact bool) {
-	h.opener, h.exact = record.NewOpener(nil), exact
+func (h *inbound) init(conn net.Conn, exact bool) {
+	h.opener, h.raw, h.exact = record.NewOpener(nil), rawConn(conn), exact
 	h.plan.settled = true // until the handshake is complete
 }
 
@@ -445,7 +449,7 @@ func (h *inbound) record(conn net.Conn) ([]byte, error) {
 // fill reads until n bytes are there, and perhaps more.
 func (h *inbound) fill(conn net.Conn, n int) error {
 	for idle := 0; len(h.bytes()) < n; {
-		m, err := conn.Read(h.room(n))
+		m, err := h.readOnce(conn, n)
 		h.grow(m)
 		switch {
 		case len(h.bytes()) >= n:
@@ -465,13 +469,33 @@ func (h *inbound) fill(conn net.Conn, n int) error {
 	return nil
 }
 
+// readOnce reads once, for n bytes in all.
+func (h *inbound) readOnce(conn net.Conn, n int) (int, error) {
+	if h.buf != nil || h.headN > 0 || h.raw == nil || h.exact {
+		return conn.Read(h.room(n))
+	}
+	size := recordBufferLen
+	if h.bulk {
+		size = burstBufferLen
+	}
+	m, err := h.receive(conn, size)
+	if h.bulk, h.w = m >= record.MaxPlaintext, 0; 0 < m && m < record.HeaderLen {
+		copy(h.head[:], h.buf.b[:m]) // the rest may be long in coming
+		h.release()
+	}
+	return m, err
+}
+
 // room returns where to read to, for n bytes in all. For a header no buffer is
 // needed, so that a connection that waits for one has none.
 func (h *inbound) room(n int) []byte {
 	if h.buf == nil && n <= record.HeaderLen {
 		return h.head[h.headN:]
 	}
-	if h.buf == nil || h.r+n > len(h.buf.b) {
+	switch {
+	case h.buf == nil || h.r+n > len(h.buf.b):
+		h.move(n)
+	case !h.exact && h.r > len(h.buf.b)/2: // what is left behind it is little room
 		h.move(n)
 	}
 	if h.exact {
