@@ -126,6 +126,8 @@ type side struct {
 	*Engine
 	name         string
 	out          []record
+	sent         []*SendHandshake // as they came out
+	were         [][]byte         // what they were then
 	read, write  *keyschedule.TrafficKeys
 	writeLevel   Level
 	sessions     []*session.State
@@ -156,6 +158,7 @@ func (s *side) drain() {
 				panic(fmt.Sprintf("%s sends at level %v with keys of level %v", s.name, ev.Level, s.writeLevel))
 			}
 			s.out = append(s.out, record{level: ev.Level, bytes: bytes.Clone(ev.Bytes)})
+			s.sent, s.were = append(s.sent, ev), append(s.were, bytes.Clone(ev.Bytes))
 		case SendChangeCipherSpec:
 			s.out = append(s.out, record{ccs: true})
 		case *InstallRead:
@@ -197,9 +200,11 @@ func (s *side) deliver(from *side, slow bool) error {
 			step = 1
 		}
 		for b := r.bytes; len(b) > 0; b = b[min(step, len(b)):] {
-			if err := s.Handle(r.level, b[:min(step, len(b))]); err != nil {
+			part := bytes.Clone(b[:min(step, len(b))])
+			if err := s.Handle(r.level, part); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
+			clear(part) // it was the caller's
 			s.drain()
 		}
 	}
@@ -237,6 +242,23 @@ func (p *pair) pump(slow bool) error {
 	return nil
 }
 
+// checkRest demands that a side that is done has kept nothing that only a handshake
+// needs, and that what it has sent is what it was.
+func (s *side) checkRest(t *testing.T) {
+	t.Helper()
+	if s.client != nil || s.server != nil || s.events != nil || s.flight != nil || len(s.in.buf) == 0 && s.in.buf != nil {
+		t.Errorf("%s: kept of the handshake: %v, %v, %d events, flight %v, buffer %v", s.name, s.client != nil, s.server != nil, len(s.events), s.flight != nil, s.in.buf != nil)
+	}
+	if s.cfg.GetCertificate != nil || s.cfg.VerifyPeer != nil && !s.cfg.AcceptSessions {
+		t.Errorf("%s: kept its Config", s.name)
+	}
+	for i, ev := range s.sent {
+		if !bytes.Equal(ev.Bytes, s.were[i]) {
+			t.Errorf("%s: flight %d was written over", s.name, i)
+		}
+	}
+}
+
 // check demands that both sides are done and agree.
 func (p *pair) check(t *testing.T) {
 	t.Helper()
@@ -247,6 +269,8 @@ func (p *pair) check(t *testing.T) {
 	if !sameKeys(c.write, s.read) || !sameKeys(s.write, c.read) {
 		t.Fatal("the two sides have different traffic keys")
 	}
+	c.checkRest(t)
+	s.checkRest(t)
 	cs, ss := c.State(), s.State()
 	if cs.Version != ss.Version || cs.Suite != ss.Suite || cs.Group != ss.Group || cs.ALPN != ss.ALPN ||
 		cs.Resumed != ss.Resumed || cs.HelloRetryRequest != ss.HelloRetryRequest ||
