@@ -5,7 +5,7 @@
 #             the RFCs' sentences, if HANDOFF_RFC_TEXTS says where their texts are
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
-# make bench  measures this stack beside crypto/tls, and writes bench/RESULTS.*
+# make bench  measures this stack beside crypto/tls and OpenSSL, and writes bench/RESULTS.*
 # make bench-kernel  measures kernel TLS in kernels that it boots, and writes bench/kernelmode/RESULTS.md
 # make bench-gate  fails if something has become slower, or allocates more
 # make interop  connections with other people's programs, which it writes a table of
@@ -25,8 +25,10 @@ FUZZTIME     ?= 60s
 MODULES := $(shell find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort)
 
 # Commands that tests start, and the Debian packages that have them. The race
-# detector needs a C compiler, nothing else does.
-TOOLS := gcc:gcc gcc:libc6-dev openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin redis-server:redis-server etcd:etcd-server node:nodejs
+# detector needs a C compiler, and OpenSSL's program in bench, which needs a header
+# as well: what has a slash is a file. Nothing else does.
+LIBSSL_TOOLS := gcc:gcc gcc:libc6-dev /usr/include/openssl/ssl.h:libssl-dev
+TOOLS := $(LIBSSL_TOOLS) openssl:openssl curl:curl nginx:nginx-light gnutls-cli:gnutls-bin redis-server:redis-server etcd:etcd-server node:nodejs
 
 # Where the tests of kernel TLS are, and which they are. In QEMU all takes ten
 # times as long, so there are fewer.
@@ -53,7 +55,7 @@ test: tools gofmt vet staticcheck govulncheck allocs faults bench-gate race fuzz
 
 tools:
 	@missing=; \
-	for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing+=" $${t#*:}"; done; \
+	for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || [[ $$t = /* && -e $${t%%:*} ]] || missing+=" $${t#*:}"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	echo "== installing$$missing"; \
 	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
@@ -125,7 +127,8 @@ bogo:
 	else echo "WARNING: THE ROWS OF conformance/requirements ARE NOT COMPARED WITH THE RFCS: HANDOFF_RFC_TEXTS does not say where their texts are"; fi
 
 # About ten minutes. BENCHFLAGS may have -cases REGEXP, -pairs N and -time D.
-bench:
+bench: TOOLS := $(LIBSSL_TOOLS)
+bench: tools
 	@cd bench && go run ./cmd/measure -o . $(BENCHFLAGS)
 
 # Ratios to crypto/tls in the same run, with a margin, and exact counts: a machine

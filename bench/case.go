@@ -22,6 +22,8 @@ const (
 const (
 	Raw    Stack = "raw"    // the AEAD alone, as the bound of what a stack can do
 	Kernel Stack = "kernel" // this module, with the sending side in the kernel
+	// OpenSSL is played by package bench/openssl, which adds it to cases.
+	OpenSSL Stack = "openssl"
 )
 
 // Case is one thing to measure.

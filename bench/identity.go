@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"time"
 )
@@ -63,6 +64,20 @@ func newIdentity(t keyType, chain bool) identity {
 		id.certificate.Certificate = append(id.certificate.Certificate, issuer.Certificate...)
 	}
 	return id
+}
+
+// CertificatePEM makes what the cases with P-256 use, for stacks that are not in
+// Go: a certificate for both roles and its key, and the root that has signed it.
+func CertificatePEM() (certificate, key, root []byte, err error) {
+	issuer := issue(p256Key, "root", nil)
+	leaf := issue(p256Key, serverName, issuer)
+	der, err := x509.MarshalPKCS8PrivateKey(leaf.PrivateKey)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Leaf.Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issuer.Leaf.Raw}), nil
 }
 
 // issue makes a certificate, signed by the issuer or, without one, by itself.

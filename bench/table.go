@@ -43,15 +43,15 @@ func (r Row) Met() (met, asked bool) {
 
 // Rows returns the comparisons of a result: each other stack with crypto/tls by
 // every unit that has a goal, ours by what is counted, and ours with the AEAD
-// alone.
+// alone. OpenSSL is not among them: see [Result.Compare].
 func (r *Result) Rows() []Row {
 	var rows []Row
 	for _, s := range r.Stacks[1:] {
-		if s == Raw {
+		if s == Raw || s == OpenSSL {
 			continue
 		}
 		for _, g := range r.Case.Goals() {
-			row := r.row(s, Std, g.Unit)
+			row := r.Compare(s, Std, g.Unit)
 			if s == Ours && g.Target > 0 {
 				row.Target = &g.Target
 			}
@@ -62,7 +62,7 @@ func (r *Result) Rows() []Row {
 	}
 	for _, unit := range slices.Sorted(maps.Keys(r.Case.Most)) {
 		most := r.Case.Most[unit]
-		row := r.row(Ours, Std, unit)
+		row := r.Compare(Ours, Std, unit)
 		row.Other, row.Value, row.Most = r.Least(Std, unit), r.Least(Ours, unit), &most
 		if row.Value < background {
 			row.Value, row.Ratio, row.Pairs = 0, 0, nil
@@ -70,7 +70,7 @@ func (r *Result) Rows() []Row {
 		rows = append(rows, row)
 	}
 	if slices.Contains(r.Stacks, Raw) {
-		row := r.row(Ours, Raw, r.Case.Unit)
+		row := r.Compare(Ours, Raw, r.Case.Unit)
 		if r.Case.OfRaw > 0 {
 			row.Target = &r.Case.OfRaw
 		}
@@ -79,7 +79,8 @@ func (r *Result) Rows() []Row {
 	return rows
 }
 
-func (r *Result) row(s, beside Stack, unit string) Row {
+// Compare compares a stack with another one that is beside it, in a unit.
+func (r *Result) Compare(s, beside Stack, unit string) Row {
 	row := Row{Case: r.Case.Name, Unit: unit, Stack: s, Beside: beside, Other: r.Median(beside, unit), Value: r.Median(s, unit)}
 	others, values := r.Values(beside, unit), r.Values(s, unit)
 	for i := range min(len(others), len(values)) {

@@ -6,7 +6,7 @@
 //
 // It takes some minutes. Figures are CPU time, and both stacks are played in
 // turn, so that the machine may have other work; a quiet one gives narrower
-// intervals.
+// intervals. OpenSSL plays beside them where there is a C compiler for it.
 package main
 
 import (
@@ -16,9 +16,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/go-handoff/tls/bench"
+	"github.com/go-handoff/tls/bench/openssl"
 	"github.com/go-handoff/tls/kernel"
 )
 
@@ -43,6 +45,9 @@ type report struct {
 	options bench.Options
 	results []*bench.Result
 	failed  []failure
+	// openssl plays beside them, unless withoutOpenSSL says why it does not.
+	openssl        *openssl.Program
+	withoutOpenSSL []error
 }
 
 // failure is a case that could not be played.
@@ -58,7 +63,9 @@ func run(cases string, o bench.Options, dir string) error {
 	}
 	r := &report{machine: bench.ThisMachine(), kernel: kernel.Probe(), date: time.Now().UTC(), options: o}
 	r.options.Kernel = r.kernel.Available
+	r.startOpenSSL(context.Background())
 	r.play(match)
+	r.stopOpenSSL()
 	for name, write := range map[string]func(string) error{"RESULTS.txt": r.writeText, "RESULTS.md": r.writeTable, "RESULTS.svg": r.writeChart} {
 		if err := write(filepath.Join(dir, name)); err != nil {
 			return err
@@ -74,15 +81,19 @@ func (r *report) play(match *regexp.Regexp) {
 		if !match.MatchString(c.Name) {
 			continue
 		}
-		result, err := bench.Run(context.Background(), c, r.options)
+		result, err := r.run(context.Background(), c)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			r.failed = append(r.failed, failure{c.Name, err})
 			continue
 		}
 		r.results = append(r.results, result)
-		for _, row := range result.Rows() {
-			fmt.Fprintf(os.Stderr, "%-28s %-18s %-6s %10s -> %10s  %s %s %s\n", row.Case, row.Unit, row.Stack,
+		rows := result.Rows()
+		if slices.Contains(result.Stacks, bench.OpenSSL) {
+			rows = append(rows, result.Compare(bench.Ours, bench.OpenSSL, c.Unit))
+		}
+		for _, row := range rows {
+			fmt.Fprintf(os.Stderr, "%-28s %-18s %-7s %-6s %10s -> %10s  %s %s %s\n", row.Case, row.Unit, row.Beside, row.Stack,
 				bench.Format(row.Other, row.Unit), bench.Format(row.Value, row.Unit), row.RatioText(), row.Asked(), row.Verdict())
 		}
 	}

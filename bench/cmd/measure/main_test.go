@@ -32,7 +32,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "(raw) | ", "| ≥ 1.80 | ", "| FirstBytes64K/13-aes128 | writes/op | ", "GOMAXPROCS", "\n## All else\n"} {
+	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "(raw) | ", "| ≥ 1.80 | ", "| FirstBytes64K/13-aes128 | writes/op | ", "GOMAXPROCS", "\n## All else\n",
+		"\n## Beside OpenSSL\n\nOpenSSL ", "crypto/tls | handoff | ratio | interval |\n|---|---|---|---|---|---|---|---|---|\n| HS12Resume | cpu-ns/op | ", "\n\nrustls was not measured: "} {
 		if !strings.Contains(string(table), want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
@@ -68,7 +69,7 @@ func checkText(t *testing.T, name string) {
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if len(seen) != 7 { // three cases by two stacks, and the cipher alone
+	if len(seen) != 9 { // three cases by two stacks, two by OpenSSL, and the cipher alone
 		t.Errorf("%v", seen)
 	}
 	for name, n := range seen {
@@ -105,7 +106,7 @@ func checkChart(t *testing.T, name, want string) {
 
 // What cannot be played is in the report, with the reason.
 func TestFailure(t *testing.T) {
-	r := &report{failed: []failure{{"X/y", errors.New("too many open files")}}}
+	r := &report{failed: []failure{{"X/y", errors.New("too many open files")}}, withoutOpenSSL: []error{errors.New("X/z: no memory")}}
 	r.kernel = &kernel.Report{Reason: "no module"}
 	name := filepath.Join(t.TempDir(), "RESULTS.md")
 	if err := r.writeTable(name); err != nil {
@@ -115,7 +116,25 @@ func TestFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"X/y was not measured: too many open files", "Kernel TLS was not measured: no module"} {
+	for _, want := range []string{"X/y was not measured: too many open files", "OpenSSL was not measured: X/z: no memory\n", "Kernel TLS was not measured: no module"} {
+		if !strings.Contains(string(table), want) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
+}
+
+// Without a compiler there is everything but OpenSSL.
+func TestNoCompiler(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	if err := run("^HS12Resume$", bench.Options{Pairs: 1, Sample: time.Millisecond}, dir); err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "\nOpenSSL was not measured: there is no C compiler (Debian: apt-get install gcc libc6-dev)"} {
 		if !strings.Contains(string(table), want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
