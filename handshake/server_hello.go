@@ -36,7 +36,7 @@ func (s *serverHandshake) wipe() {
 // onClientHello chooses configuration and version and goes on in its machine.
 func (s *serverHandshake) onClientHello(m *clientHello, raw message) (waitState, error) {
 	s.hello = m
-	s.info = s.helloInfo(m)
+	s.info = s.clientHelloInfo(m)
 	if s.cfg.GetConfigForClient != nil {
 		cfg, err := s.cfg.GetConfigForClient(s.ctx, &s.info)
 		if err != nil {
@@ -64,7 +64,7 @@ func (s *serverHandshake) onClientHello(m *clientHello, raw message) (waitState,
 	return s.onClientHello12(m, raw)
 }
 
-func (s *serverHandshake) helloInfo(m *clientHello) ClientHelloInfo {
+func (s *serverHandshake) clientHelloInfo(m *clientHello) ClientHelloInfo {
 	versions := m.supportedVersions
 	if len(versions) == 0 {
 		versions = legacyVersions[:]
