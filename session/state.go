@@ -113,8 +113,8 @@ func (s *State) Expired(now time.Time) bool {
 	return life <= 0 || age > life || age < -maxSkew
 }
 
-// Clone returns a copy of s that shares nothing with it, so that wiping one
-// leaves the other alone.
+// Clone returns a copy of s that shares nothing with it but VerifiedChains, so that
+// wiping one leaves the other alone.
 func (s *State) Clone() *State {
 	c := *s
 	c.LeafHash = bytes.Clone(s.LeafHash)
