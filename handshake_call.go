@@ -22,7 +22,8 @@ type handshakeCall struct {
 }
 
 // wait runs the handshake and returns what it returns. A panic, or runtime.Goexit, in
-// it is the caller's.
+// it is the caller's: a panic with its value, though not with its stack, as who
+// recovers it may compare the value.
 func (c *handshakeCall) wait() error {
 	c.done.Add(1)
 	go c.run()

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime"
@@ -62,4 +63,29 @@ func TestPanicInCallback(t *testing.T) {
 		t.Errorf("Close: %v", err)
 	}
 	c.Close()
+}
+
+// TestHandshakeStack checks that a handshake leaves its caller's stack alone.
+func TestHandshakeStack(t *testing.T) {
+	var stack []byte
+	client, server := clientConfig(), serverConfig("P256")
+	cert := &server.Certificates[0]
+	server.GetCertificate = func(*ClientHelloInfo) (*Certificate, error) {
+		stack = make([]byte, 1<<14)
+		stack = stack[:runtime.Stack(stack, false)]
+		return cert, nil
+	}
+	tc, ts := pair(t, sockets, client, server)
+	c, s := tc.(*Conn), ts.(*Conn)
+	done := make(chan error)
+	go func() { done <- c.Handshake() }()
+	if err := s.Handshake(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(stack) == 0 || bytes.Contains(stack, []byte("TestHandshakeStack(")) {
+		t.Errorf("the callback has the stack of the one who calls Handshake:\n%s", stack)
+	}
 }
