@@ -44,6 +44,7 @@ type helloRoom struct {
 	sessionID [32]byte
 	shares    [2]keyShareEntry
 	keys      [2]offeredKey
+	psk       [1]offeredPSK
 	identity  [1]pskIdentity
 	binder    [1][]byte
 }
@@ -279,7 +280,7 @@ func (c *clientHandshake) keyFor(g NamedGroup) PrivateKey {
 // early data belongs to the first (RFC 9846, section 4.3.10).
 func (c *clientHandshake) preparePSKs() error {
 	if s := c.resumable(versionTLS13); s != nil {
-		c.psks = append(c.psks, offeredPSK{
+		c.psks = append(c.room.psk[:0], offeredPSK{
 			kind:     keyschedule.ResumptionPSK,
 			hash:     keyschedule.SuiteByID(s.CipherSuite).Hash,
 			secret:   s.Secret,
