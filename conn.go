@@ -202,8 +202,10 @@ func (c *Conn) handshakeOnce(call *handshakeCall) error {
 	}
 	c.in.Lock()
 	defer c.unlockIn()
+	c.handshakeErr = errBrokenOff // unless it returns: a callback may panic
 	err := call.wait()
 	if c.goesOn(err) {
+		c.handshakeErr = nil
 		return err
 	}
 	c.handshakeErr = err

@@ -210,14 +210,15 @@ func (c *Conn) offerEarlyData() error {
 		return ErrEarlyDataOver
 	}
 	c.early.wanted = true
+	c.handshakeErr = errBrokenOff // unless this returns: a callback may panic
 	err := c.begin(context.Background())
 	if err == nil {
 		if err = c.step(c.engine.Start); err != nil {
 			err = newLocalError(err)
 		}
 	}
+	c.handshakeErr = err
 	if err != nil {
-		c.handshakeErr = err
 		c.fails(err)
 		return err
 	}
@@ -349,13 +350,14 @@ func (c *Conn) takeHello(ctx context.Context) error {
 	c.in.Lock()
 	defer c.unlockIn()
 	c.early.wanted = true
+	c.handshakeErr = errBrokenOff // as above
 	err := c.begin(ctx)
 	if err == nil {
 		err = c.drive(c.helloTaken)
 		c.engine.SetContext(context.Background())
 	}
+	c.handshakeErr = err
 	if err != nil {
-		c.handshakeErr = err
 		c.fails(err)
 		return err
 	}

@@ -50,6 +50,7 @@ var (
 	errShutdown        = errors.New("tls: protocol is shutdown")
 	errEarlyCloseWrite = errors.New("tls: CloseWrite called before handshake complete")
 	errNoSecrets       = errors.New("tls: no secrets: the handshake is not complete, or has failed, or the connection is closed")
+	errBrokenOff       = errors.New("tls: a callback has broken the handshake off")
 	errNotComplete     = errors.New("tls: handshake has not yet been performed")
 )
 

@@ -43,8 +43,17 @@ func TestApart(t *testing.T) {
 }
 
 // TestPanicInCallback checks that a server survives a callback that panics, as
-// one on net/http does.
+// one on net/http does, and that the handshake does not go on after it.
 func TestPanicInCallback(t *testing.T) {
+	for name, handshake := range map[string]func(*Conn) error{
+		"Handshake":     (*Conn).Handshake,
+		"ReadEarlyData": func(c *Conn) error { _, err := c.ReadEarlyData(make([]byte, 1)); return err },
+	} {
+		t.Run(name, func(t *testing.T) { testPanicInCallback(t, handshake) })
+	}
+}
+
+func testPanicInCallback(t *testing.T, handshake func(*Conn) error) {
 	server := serverConfig("P256")
 	server.GetCertificate = func(*ClientHelloInfo) (*Certificate, error) { panic("no certificate") }
 	tc, ts := pair(t, sockets, clientConfig(), server)
@@ -52,11 +61,14 @@ func TestPanicInCallback(t *testing.T) {
 	done := make(chan any)
 	go func() {
 		defer func() { done <- recover() }()
-		_ = s.Handshake()
+		_ = handshake(s)
 	}()
 	go func() { _ = c.Handshake() }()
 	if got := <-done; got != "no certificate" {
 		t.Errorf("recovered %v", got)
+	}
+	if err := s.Handshake(); err != errBrokenOff {
+		t.Errorf("Handshake after it: %v", err)
 	}
 	// What it had locked is free again.
 	if err := s.Close(); err != nil {
