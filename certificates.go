@@ -264,10 +264,11 @@ func (b *binding) verifyResumed(s *session.State) ([][]*x509.Certificate, error)
 }
 
 // stillGood returns those of the chains that were verified when the session s
-// began that would be verified now: name, time and roots may be others. The
-// signatures within a chain are not.
+// began that would be verified now: name and time may be others. The
+// signatures within a chain are not. Another pool of roots may hold the same ones with
+// constraints on their chains, which only a verification asks.
 func (b *binding) stillGood(s *session.State) [][]*x509.Certificate {
-	if b.cfg.InsecureSkipVerify || len(s.PeerChain) == 0 {
+	if b.cfg.InsecureSkipVerify || len(s.PeerChain) == 0 || s.VerifiedRoots != b.cfg.RootCAs {
 		return nil
 	}
 	bad := func(chain []*x509.Certificate) bool {

@@ -308,9 +308,13 @@ func TestChainsStillGood(t *testing.T) {
 	}{
 		{"nothing", func(*Config, *session.State) {}, true},
 		{"name", func(c *Config, _ *session.State) { c.ServerName = "other.example" }, false},
-		{"roots", func(c *Config, _ *session.State) { c.RootCAs = makeAuthority("Other").pool }, false},
+		{"roots", func(c *Config, s *session.State) {
+			c.RootCAs = makeAuthority("Other").pool
+			s.VerifiedRoots = c.RootCAs
+		}, false},
+		{"the same roots in another pool", func(c *Config, _ *session.State) { c.RootCAs = c.RootCAs.Clone() }, false},
 		{"a root that others vouch for", func(c *Config, s *session.State) {
-			c.RootCAs, s.VerifiedChains = above.pool, [][]*x509.Certificate{{leaf, signed}}
+			c.RootCAs, s.VerifiedRoots, s.VerifiedChains = above.pool, above.pool, [][]*x509.Certificate{{leaf, signed}}
 		}, false},
 		{"a chain of nothing", func(_ *Config, s *session.State) { s.VerifiedChains = [][]*x509.Certificate{{}} }, false},
 		{"one chain of two", func(_ *Config, s *session.State) { s.VerifiedChains = [][]*x509.Certificate{{leaf}, chains[0]} }, true},
@@ -324,7 +328,7 @@ func TestChainsStillGood(t *testing.T) {
 		{"verifies nothing", func(c *Config, _ *session.State) { c.InsecureSkipVerify = true }, false},
 	}
 	for _, test := range tests {
-		cfg, state := client.Clone(), &session.State{PeerChain: [][]byte{leaf.Raw}, VerifiedChains: chains}
+		cfg, state := client.Clone(), &session.State{PeerChain: [][]byte{leaf.Raw}, VerifiedChains: chains, VerifiedRoots: client.RootCAs}
 		test.change(cfg, state)
 		b := binding{conn: c.(*Conn), cfg: cfg}
 		if good := b.stillGood(state) != nil; good != test.good {
@@ -355,6 +359,24 @@ func TestChainsVerifiedOnce(t *testing.T) {
 			t.Errorf("resumed %v, with a certificate of its own", again.DidResume)
 		}
 		runtime.KeepAlive(full)
+	})
+}
+
+// TestRootsWithConstraint has another pool with the same root, whose constraint refuses
+// what the session's did not ask about.
+func TestRootsWithConstraint(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, v uint16) {
+		client, server := cachingClient(), serverConfig("P256")
+		client.MaxVersion = v
+		c, s := connect(t, sockets, client, server)
+		echo(t, c, s) // the ticket
+		next := client.Clone()
+		next.RootCAs = x509.NewCertPool()
+		next.RootCAs.AddCertWithConstraint(newAuthority().cert, func([]*x509.Certificate) error { return errors.New("no more") })
+		c, s = pair(t, sockets, next, server)
+		if err, _ := handshakes(c, s); err == nil {
+			t.Errorf("resumed %v with a chain that is refused now", c.ConnectionState().DidResume)
+		}
 	})
 }
 

@@ -65,6 +65,8 @@ type State struct {
 	// not known: they are kept as long as the State stays in this process, and not
 	// encoded.
 	VerifiedChains [][]*x509.Certificate
+	// VerifiedRoots are the roots that they were verified with, nil for the system's.
+	VerifiedRoots *x509.CertPool
 
 	// Ticket is what a client sends back: a ticket, opaque. SessionID is what it
 	// sends in TLS 1.2 when the server named the session instead.
