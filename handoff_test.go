@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/go-handoff/tls/internal/alert"
-	"github.com/go-handoff/tls/kernel"
 	"github.com/go-handoff/tls/keyschedule"
 	"github.com/go-handoff/tls/record"
 )
@@ -413,35 +412,5 @@ func TestRemainingIsAboutRight(t *testing.T) {
 		if told := p.offload().Remaining; told != 1<<20 {
 			t.Errorf("told %d of new keys", told)
 		}
-	}
-}
-
-// TestKernelLateWish lets a server learn only from the ClientHello that the kernel is
-// to receive: by then it may have read more of the client's records than it needed.
-func TestKernelLateWish(t *testing.T) {
-	for _, g := range kernelGrounds(t) {
-		forEachVersion(t, func(t *testing.T, v uint16) {
-			client, server := kernelConfigs(v, kernel.Policy{TX: kernel.Off})
-			late := server.Clone()
-			late.Kernel.RX = kernel.Require
-			server.GetConfigForClient = func(*ClientHelloInfo) (*Config, error) { return late, nil }
-			c, s := pair(t, g.network, client, server)
-			sent := bytes.Repeat([]byte("data"), 50000)
-			written := make(chan error, 1)
-			go func() {
-				_, err := c.Write(sent)
-				written <- err
-			}()
-			got := make([]byte, len(sent))
-			if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, sent) {
-				t.Fatalf("%s: %v, the same: %v", g.name, err, bytes.Equal(got, sent))
-			}
-			if err := <-written; err != nil {
-				t.Fatal(err)
-			}
-			if o := s.(*Conn).Offload(); o.RX.Where == UserSpace {
-				t.Errorf("%s: %v", g.name, o.RX)
-			}
-		})
 	}
 }
