@@ -5,7 +5,7 @@
 #             the RFCs' sentences, if HANDOFF_RFC_TEXTS says where their texts are
 # make lint   golangci-lint with .golangci.yml
 # make cover  statement coverage of the core's packages
-# make bench  measures this stack beside crypto/tls and OpenSSL, and writes bench/RESULTS.*
+# make bench  measures this stack beside crypto/tls, OpenSSL and rustls, and writes bench/RESULTS.*
 # make bench-kernel  measures kernel TLS in kernels that it boots, and writes bench/kernelmode/RESULTS.md
 # make bench-gate  fails if something has become slower, or allocates more
 # make interop  connections with other people's programs, which it writes a table of
@@ -126,7 +126,9 @@ bogo:
 	@if [ -n "$${HANDOFF_RFC_TEXTS:-}" ]; then go test -count=1 -run TestComplete ./conformance/requirements; \
 	else echo "WARNING: THE ROWS OF conformance/requirements ARE NOT COMPARED WITH THE RFCS: HANDOFF_RFC_TEXTS does not say where their texts are"; fi
 
-# About ten minutes. BENCHFLAGS may have -cases REGEXP, -pairs N and -time D.
+# About ten minutes. For rustls it takes Debian 12's cargo, librust-rustls-dev and
+# librust-rustls-pemfile-dev as well, which are not installed here. BENCHFLAGS may
+# have -cases REGEXP, -pairs N and -time D.
 bench: TOOLS := $(LIBSSL_TOOLS)
 bench: tools
 	@cd bench && go run ./cmd/measure -o . $(BENCHFLAGS)

@@ -20,10 +20,10 @@ const (
 
 // The stacks that some cases can be played by.
 const (
-	Raw    Stack = "raw"    // the AEAD alone, as the bound of what a stack can do
-	Kernel Stack = "kernel" // this module, with the sending side in the kernel
-	// OpenSSL is played by package bench/openssl, which adds it to cases.
-	OpenSSL Stack = "openssl"
+	Raw     Stack = "raw"     // the AEAD alone, as the bound of what a stack can do
+	Kernel  Stack = "kernel"  // this module, with the sending side in the kernel
+	OpenSSL Stack = "openssl" // in C, by package bench/openssl
+	Rustls  Stack = "rustls"  // in Rust, by package bench/rustls
 )
 
 // Case is one thing to measure.

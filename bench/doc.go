@@ -7,7 +7,6 @@
 // and reads are counted exactly, for each side apart where a case has two.
 //
 // A [Case] says what is played, [Run] plays it, and a [Result] holds every
-// sample: as lines that benchstat reads, and as ratios. Package bench/openssl adds
-// OpenSSL to the cases that it can play, as one more stack. rustls is not measured,
-// because what Debian 12 has of it is from 2022.
+// sample: as lines that benchstat reads, and as ratios. Packages
+// bench/openssl and bench/rustls add other stacks to the cases that those can play.
 package bench

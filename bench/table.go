@@ -43,11 +43,11 @@ func (r Row) Met() (met, asked bool) {
 
 // Rows returns the comparisons of a result: each other stack with crypto/tls by
 // every unit that has a goal, ours by what is counted, and ours with the AEAD
-// alone. OpenSSL is not among them: see [Result.Compare].
+// alone. Stacks that are not in Go are not among them: see [Result.Compare].
 func (r *Result) Rows() []Row {
 	var rows []Row
 	for _, s := range r.Stacks[1:] {
-		if s == Raw || s == OpenSSL {
+		if s == Raw || s == OpenSSL || s == Rustls {
 			continue
 		}
 		for _, g := range r.Case.Goals() {

@@ -2,16 +2,15 @@ package openssl
 
 import (
 	"context"
-	"errors"
-	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-handoff/tls/bench"
+	"github.com/go-handoff/tls/bench/beside"
 )
 
 func TestMain(m *testing.M) {
@@ -23,7 +22,7 @@ func TestMain(m *testing.M) {
 // silence: they end it when it leaks at its end, and at undefined behaviour.
 var strict = []string{"-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"}
 
-func start(t *testing.T, flags ...string) *Program {
+func start(t *testing.T, flags ...string) *beside.Program {
 	t.Helper()
 	p, err := Start(t.Context(), flags...)
 	if err != nil {
@@ -41,31 +40,25 @@ func TestCases(t *testing.T) {
 	}
 	played := map[string]bool{}
 	for _, c := range bench.All() {
-		if p.can[c.Name] {
+		if slices.Contains(p.Can(), c.Name) {
 			play(t, p, c)
 			played[c.Name] = true
 		}
-	}
-	if !maps.Equal(played, p.can) {
-		t.Errorf("played %v of %v", played, p.can)
 	}
 	for _, m := range p.Cannot {
 		if !strings.Contains(m.Case, "/mlkem768") {
 			t.Errorf("%s: %s", m.Case, m.Reason)
 		}
 	}
-	if n := len(p.can) + len(p.Cannot); n != 15 {
+	if n := len(played) + len(p.Cannot); n != 15 {
 		t.Errorf("%d cases", n)
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(p.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("files are left: %v", err)
-	}
 }
 
-func play(t *testing.T, p *Program, c bench.Case) {
+func play(t *testing.T, p *beside.Program, c bench.Case) {
 	r, err := bench.Run(t.Context(), p.Beside(c), bench.Options{Pairs: 2, Sample: time.Microsecond})
 	if err != nil {
 		t.Fatal(err)
@@ -89,46 +82,6 @@ func play(t *testing.T, p *Program, c bench.Case) {
 	}
 }
 
-// What OpenSSL does not play stays as it is, and what the program says ends it.
-func TestFails(t *testing.T) {
-	p := start(t)
-	c := bench.Case{Name: "Nothing"}
-	if len(p.Beside(c).More) != 0 {
-		t.Error("a case that it cannot play")
-	}
-	if f, err := p.play("HS12Resume", 1); err != nil || f["cpu-ns/op"] <= 0 {
-		t.Errorf("%v, %v", f, err)
-	}
-	if f, err := p.play("HS12Resume", 0); err == nil || !strings.Contains(err.Error(), "no operations") {
-		t.Errorf("%v, %v", f, err)
-	}
-	if f, err := p.play("HS12Resume", 1); err == nil {
-		t.Errorf("%v", f)
-	}
-	c.Name = "HS12Resume"
-	if p.Err() == nil || len(p.Beside(c).More) != 0 {
-		t.Error("a program that has ended plays")
-	}
-	var exit *exec.ExitError
-	if err := p.Close(); !errors.As(err, &exit) {
-		t.Errorf("%v", err)
-	}
-}
-
-// A program that does not answer is ended.
-func TestPatience(t *testing.T) {
-	p := start(t)
-	old := patience
-	patience = 10 * time.Millisecond
-	t.Cleanup(func() { patience = old })
-	if f, err := p.play("HS12Full/x25519-p256", 1<<30); err == nil {
-		t.Errorf("%v", f)
-	}
-	if err := p.Close(); err == nil {
-		t.Error("no error")
-	}
-}
-
 // What is not there is named with its package.
 func TestMissing(t *testing.T) {
 	for _, test := range []struct{ name, cc, want string }{
@@ -149,17 +102,5 @@ func TestMissing(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
-	}
-}
-
-func TestParse(t *testing.T) {
-	f, err := parse("12.5 cpu-ns/op 3 client-cpu-ns/op")
-	if err != nil || !maps.Equal(f, bench.Figures{"cpu-ns/op": 12.5, "client-cpu-ns/op": 3}) {
-		t.Errorf("%v, %v", f, err)
-	}
-	for _, line := range []string{"", "12.5", "x cpu-ns/op", "12.5 cpu-ns/op 3"} {
-		if f, err := parse(line); err == nil {
-			t.Errorf("%q: %v", line, f)
-		}
 	}
 }

@@ -6,7 +6,8 @@
 //
 // It takes some minutes. Figures are CPU time, and both stacks are played in
 // turn, so that the machine may have other work; a quiet one gives narrower
-// intervals. OpenSSL plays beside them where there is a C compiler for it.
+// intervals. OpenSSL and rustls play beside them where there is what
+// it takes to build programs with them: packages bench/openssl and bench/rustls.
 package main
 
 import (
@@ -20,7 +21,6 @@ import (
 	"time"
 
 	"github.com/go-handoff/tls/bench"
-	"github.com/go-handoff/tls/bench/openssl"
 	"github.com/go-handoff/tls/kernel"
 )
 
@@ -31,7 +31,7 @@ func main() {
 	sample := flag.Duration("time", 100*time.Millisecond, "how long a sample takes, about")
 	dir := flag.String("o", ".", "the `directory` that the results are written to")
 	flag.Parse()
-	if err := run(*cases, bench.Options{Pairs: *pairs, Sample: *sample}, *dir); err != nil {
+	if err := run(*cases, bench.Options{Pairs: *pairs, Sample: *sample}, others(), *dir); err != nil {
 		fmt.Fprintln(os.Stderr, "measure:", err)
 		os.Exit(1)
 	}
@@ -45,9 +45,7 @@ type report struct {
 	options bench.Options
 	results []*bench.Result
 	failed  []failure
-	// openssl plays beside them, unless withoutOpenSSL says why it does not.
-	openssl        *openssl.Program
-	withoutOpenSSL []error
+	others  []*other
 }
 
 // failure is a case that could not be played.
@@ -56,16 +54,16 @@ type failure struct {
 	err  error
 }
 
-func run(cases string, o bench.Options, dir string) error {
+func run(cases string, o bench.Options, others []*other, dir string) error {
 	match, err := regexp.Compile(cases)
 	if err != nil {
 		return err
 	}
-	r := &report{machine: bench.ThisMachine(), kernel: kernel.Probe(), date: time.Now().UTC(), options: o}
+	r := &report{machine: bench.ThisMachine(), kernel: kernel.Probe(), date: time.Now().UTC(), options: o, others: others}
 	r.options.Kernel = r.kernel.Available
-	r.startOpenSSL(context.Background())
+	r.startOthers(context.Background())
 	r.play(match)
-	r.stopOpenSSL()
+	r.stopOthers()
 	for name, write := range map[string]func(string) error{"RESULTS.txt": r.writeText, "RESULTS.md": r.writeTable, "RESULTS.svg": r.writeChart} {
 		if err := write(filepath.Join(dir, name)); err != nil {
 			return err
@@ -89,8 +87,10 @@ func (r *report) play(match *regexp.Regexp) {
 		}
 		r.results = append(r.results, result)
 		rows := result.Rows()
-		if slices.Contains(result.Stacks, bench.OpenSSL) {
-			rows = append(rows, result.Compare(bench.Ours, bench.OpenSSL, c.Unit))
+		for _, s := range []bench.Stack{bench.OpenSSL, bench.Rustls} {
+			if slices.Contains(result.Stacks, s) {
+				rows = append(rows, result.Compare(bench.Ours, s, c.Unit))
+			}
 		}
 		for _, row := range rows {
 			fmt.Fprintf(os.Stderr, "%-28s %-18s %-7s %-6s %10s -> %10s  %s %s %s\n", row.Case, row.Unit, row.Beside, row.Stack,

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	const cases = "^(HS12Resume|BulkWrite16K/13-aes128|FirstBytes64K/13-aes128)$"
-	if err := run(cases, bench.Options{Pairs: 6, Sample: time.Millisecond}, dir); err != nil {
+	if err := run(cases, bench.Options{Pairs: 6, Sample: time.Millisecond}, others()[:1], dir); err != nil {
 		t.Fatal(err)
 	}
 	checkText(t, filepath.Join(dir, "RESULTS.txt"))
@@ -33,7 +33,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "(raw) | ", "| ≥ 1.80 | ", "| FirstBytes64K/13-aes128 | writes/op | ", "GOMAXPROCS", "\n## All else\n",
-		"\n## Beside OpenSSL\n\nOpenSSL ", "crypto/tls | handoff | ratio | interval |\n|---|---|---|---|---|---|---|---|---|\n| HS12Resume | cpu-ns/op | ", "\n\nrustls was not measured: "} {
+		"\n## Beside OpenSSL\n\n", "\n\nOpenSSL ", "crypto/tls | handoff | ratio | interval |\n|---|---|---|---|---|---|---|---|---|\n| HS12Resume | cpu-ns/op | "} {
 		if !strings.Contains(string(table), want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
@@ -106,7 +106,8 @@ func checkChart(t *testing.T, name, want string) {
 
 // What cannot be played is in the report, with the reason.
 func TestFailure(t *testing.T) {
-	r := &report{failed: []failure{{"X/y", errors.New("too many open files")}}, withoutOpenSSL: []error{errors.New("X/z: no memory")}}
+	r := &report{failed: []failure{{"X/y", errors.New("too many open files")}}, others: others()}
+	r.others[1].reasons = []error{errors.New("X/z: no memory")}
 	r.kernel = &kernel.Report{Reason: "no module"}
 	name := filepath.Join(t.TempDir(), "RESULTS.md")
 	if err := r.writeTable(name); err != nil {
@@ -116,7 +117,7 @@ func TestFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"X/y was not measured: too many open files", "OpenSSL was not measured: X/z: no memory\n", "Kernel TLS was not measured: no module"} {
+	for _, want := range []string{"X/y was not measured: too many open files", "rustls was not measured: X/z: no memory\n", "Kernel TLS was not measured: no module"} {
 		if !strings.Contains(string(table), want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
@@ -127,14 +128,15 @@ func TestFailure(t *testing.T) {
 func TestNoCompiler(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
-	if err := run("^HS12Resume$", bench.Options{Pairs: 1, Sample: time.Millisecond}, dir); err != nil {
+	if err := run("^HS12Resume$", bench.Options{Pairs: 1, Sample: time.Millisecond}, others(), dir); err != nil {
 		t.Fatal(err)
 	}
 	table, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "\nOpenSSL was not measured: there is no C compiler (Debian: apt-get install gcc libc6-dev)"} {
+	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "\nOpenSSL was not measured: there is no C compiler (Debian: apt-get install gcc libc6-dev)",
+		"\nrustls was not measured: there is no cargo (Debian 12: apt-get install cargo "} {
 		if !strings.Contains(string(table), want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}

@@ -47,7 +47,7 @@ func (r *report) writeTable(name string) error {
 		}
 		fmt.Fprintln(&b)
 	}
-	r.printOpenSSL(&b)
+	r.printOthers(&b)
 	for _, f := range r.failed {
 		fmt.Fprintf(&b, "%s was not measured: %v\n\n", f.name, f.err)
 	}

@@ -1,17 +1,6 @@
 /*
- * Plays cases of package bench with OpenSSL 3.0 or later, in memory.
- *
- * Arguments: PEM files with a certificate, its key and the root to trust. The
- * first lines of output say which OpenSSL this is, and what it can play:
- *
- *     version TEXT
- *     can NAME
- *     cannot NAME REASON
- *     ready
- *
- * Then each line "NAME N" of the input is answered by one with figures of N
- * operations, "VALUE UNIT VALUE UNIT", until the input ends. What fails ends the
- * program, after a line "error TEXT".
+ * Plays cases of package bench with OpenSSL 3.0 or later, in memory. What its
+ * arguments, input and output are, package bench/beside says.
  *
  * Time is CPU time of the process. There is one thread, and the ends of a
  * connection run in turn.
