@@ -128,7 +128,7 @@ bogo:
 
 # About ten minutes. For rustls it takes Debian 12's cargo, librust-rustls-dev and
 # librust-rustls-pemfile-dev as well, which are not installed here. BENCHFLAGS may
-# have -cases REGEXP, -pairs N and -time D.
+# have -cases REGEXP, -pairs N, -time D, and -openssl DIRECTORY for a newer OpenSSL.
 bench: TOOLS := $(LIBSSL_TOOLS)
 bench: tools
 	@cd bench && go run ./cmd/measure -o . $(BENCHFLAGS)

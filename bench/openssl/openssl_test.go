@@ -2,7 +2,9 @@ package openssl
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,7 +26,7 @@ var strict = []string{"-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,u
 
 func start(t *testing.T, flags ...string) *beside.Program {
 	t.Helper()
-	p, err := Start(t.Context(), flags...)
+	p, err := Start(t.Context(), "", flags...)
 	if err != nil {
 		t.Fatalf("this needs gcc, libc6-dev and libssl-dev (make tools installs them): %v", err)
 	}
@@ -98,9 +100,42 @@ func TestMissing(t *testing.T) {
 				}
 			}
 			t.Setenv("PATH", path)
-			if p, err := Start(context.Background()); err == nil || p != nil || !strings.Contains(err.Error(), test.want) {
+			if p, err := Start(context.Background(), ""); err == nil || p != nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// Libraries that somebody names are those that are loaded, with their own loader
+// if they have one; without any it is an error.
+func TestLibraries(t *testing.T) {
+	out, err := exec.Command("cc", "-print-file-name=libssl.so.3").Output()
+	library := strings.TrimSpace(string(out))
+	if err != nil || !filepath.IsAbs(library) {
+		t.Fatalf("libssl.so.3 is not found (package libssl3): %s, %v", library, err)
+	}
+	dir := t.TempDir()
+	if p, err := Start(t.Context(), dir); p != nil || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no libraries: %v", err)
+	}
+	for _, name := range []string{"libssl.so.3", "libcrypto.so.3"} {
+		if err := os.Symlink(filepath.Join(filepath.Dir(library), name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := Start(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	loader := filepath.Join(dir, "ld-linux-test.so.2")
+	if err := os.WriteFile(loader, []byte("#!/bin/sh\necho error loaded by $1 $2\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := Start(t.Context(), dir); p != nil || err == nil || !strings.Contains(err.Error(), "loaded by --library-path "+dir) {
+		t.Errorf("its loader: %v", err)
 	}
 }

@@ -22,9 +22,10 @@ type other struct {
 	reasons []error
 }
 
-func others() []*other {
+// others are the stacks there are. libraries are for OpenSSL, as for openssl.Start.
+func others(libraries string) []*other {
 	return []*other{
-		{name: "OpenSSL", start: func(ctx context.Context) (*beside.Program, error) { return openssl.Start(ctx) }},
+		{name: "OpenSSL", start: func(ctx context.Context) (*beside.Program, error) { return openssl.Start(ctx, libraries) }},
 		{name: "rustls", start: rustls.Start},
 	}
 }

@@ -29,9 +29,10 @@ func main() {
 	cases := flag.String("cases", ".", "play the cases whose names match this `regexp`")
 	pairs := flag.Int("pairs", 9, "how many samples each stack gives")
 	sample := flag.Duration("time", 100*time.Millisecond, "how long a sample takes, about")
+	libraries := flag.String("openssl", "", "take libssl.so.3 and libcrypto.so.3 from this `directory`, and their dynamic loader if it is there")
 	dir := flag.String("o", ".", "the `directory` that the results are written to")
 	flag.Parse()
-	if err := run(*cases, bench.Options{Pairs: *pairs, Sample: *sample}, others(), *dir); err != nil {
+	if err := run(*cases, bench.Options{Pairs: *pairs, Sample: *sample}, others(*libraries), *dir); err != nil {
 		fmt.Fprintln(os.Stderr, "measure:", err)
 		os.Exit(1)
 	}

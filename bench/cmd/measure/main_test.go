@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	const cases = "^(HS12Resume|BulkWrite16K/13-aes128|FirstBytes64K/13-aes128)$"
-	if err := run(cases, bench.Options{Pairs: 6, Sample: time.Millisecond}, others()[:1], dir); err != nil {
+	if err := run(cases, bench.Options{Pairs: 6, Sample: time.Millisecond}, others("")[:1], dir); err != nil {
 		t.Fatal(err)
 	}
 	checkText(t, filepath.Join(dir, "RESULTS.txt"))
@@ -106,7 +106,7 @@ func checkChart(t *testing.T, name, want string) {
 
 // What cannot be played is in the report, with the reason.
 func TestFailure(t *testing.T) {
-	r := &report{failed: []failure{{"X/y", errors.New("too many open files")}}, others: others()}
+	r := &report{failed: []failure{{"X/y", errors.New("too many open files")}}, others: others("")}
 	r.others[1].reasons = []error{errors.New("X/z: no memory")}
 	r.kernel = &kernel.Report{Reason: "no module"}
 	name := filepath.Join(t.TempDir(), "RESULTS.md")
@@ -128,7 +128,7 @@ func TestFailure(t *testing.T) {
 func TestNoCompiler(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
-	if err := run("^HS12Resume$", bench.Options{Pairs: 1, Sample: time.Millisecond}, others(), dir); err != nil {
+	if err := run("^HS12Resume$", bench.Options{Pairs: 1, Sample: time.Millisecond}, others(""), dir); err != nil {
 		t.Fatal(err)
 	}
 	table, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
