@@ -72,6 +72,7 @@ func (c *clientHandshake) wipe() {
 	for i := range c.psks {
 		c.psks[i].secret.Wipe()
 	}
+	c.room.psk[0].secret.Wipe() // where it was before others came behind it
 	c.schedule.wipe()
 	c.client12State.wipe()
 }

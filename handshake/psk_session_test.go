@@ -288,3 +288,27 @@ func TestCertificateTypes12(t *testing.T) {
 		}
 	}
 }
+
+// TestOfferedSecretsAreWiped offers a session alone, and with external keys behind it.
+func TestOfferedSecretsAreWiped(t *testing.T) {
+	for _, external := range [][]ExternalPSK{nil, pskOf(1)} {
+		client, server := clientTestConfig(), serverTestConfig(testCerts()["p256"])
+		server.Tickets = &fakeTickets{}
+		client.Session = mustRun(t, client, server).client.sessions[0]
+		client.PSKs = external
+		e := NewClient(context.Background(), client)
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		offered, first := e.client.psks, &e.client.room.psk[0]
+		e.Wipe()
+		for i := range offered {
+			if n := len(offered[i].secret.Bytes()); n > 0 {
+				t.Errorf("%d external: secret %d has %d bytes", len(external), i, n)
+			}
+		}
+		if n := len(first.secret.Bytes()); n > 0 {
+			t.Errorf("%d external: a copy has %d bytes", len(external), n)
+		}
+	}
+}
