@@ -42,7 +42,8 @@ func (l Level) String() string {
 type Event interface{ event() }
 
 // SendHandshake asks to send handshake messages at a level. Bytes is valid
-// for as long as the caller likes.
+// for as long as the caller likes, who must not change them: the transcript is made of
+// them, and so are signatures and binders later.
 type SendHandshake struct {
 	Level Level
 	Bytes []byte

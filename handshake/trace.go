@@ -4,7 +4,7 @@ package handshake
 // debugging: what it shows is not secret but for the tickets of sessions, with
 // which, by their server, a session can be read. Its functions are called within
 // the handshake and by Read and Write, in the order of the messages in each
-// direction; they must not call into the connection, nor keep what they get.
+// direction; they must not call into the connection, nor keep or change what they get.
 type Trace struct {
 	// Sent is called for what is about to be sent, Received for what has come,
 	// before it is acted on.
