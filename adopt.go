@@ -81,7 +81,7 @@ func (h *handover) conn(conn net.Conn, config *Config) (*Conn, error) {
 		r = roleClient
 	}
 	c := newConn(conn, config, r)
-	c.engine = engine
+	c.engine, c.adopted = engine, true
 	hc.Trace = c.trace
 	hc.AcceptSessions = r == roleClient && (&binding{conn: c, cfg: config}).resumes()
 	c.owesUpdate.Store(h.owesUpdate)

@@ -54,6 +54,7 @@ type Conn struct {
 
 	engineMutex sync.Mutex
 	engineWiped bool
+	adopted     bool             // what the peer has shown was verified elsewhere
 	exported    atomic.Bool      // ExportKeys has taken the keys
 	detached    atomic.Bool      // Detach has taken everything
 	newSessions []*session.State // to be stored

@@ -9,8 +9,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // A connection over a socket waits for a record without a buffer, and receives by one
@@ -48,9 +46,11 @@ var receipts = sync.Pool{New: func() any {
 // receive receives into a buffer, which it gives back if there is nothing yet.
 func (r *receipt) receive(fd uintptr) (done bool) {
 	r.buf = getBuffer(r.size)
+	// Package syscall's Read tells the race detector, as the net package's does, that what
+	// was done before the peer has written was done before this.
 	for {
-		r.n, r.errno = unix.Read(int(fd), r.buf.b)
-		if r.errno != unix.EINTR {
+		r.n, r.errno = syscall.Read(int(fd), r.buf.b)
+		if r.errno != syscall.EINTR {
 			break
 		}
 	}
@@ -58,7 +58,7 @@ func (r *receipt) receive(fd uintptr) (done bool) {
 		r.buf.put()
 		r.buf = nil
 	}
-	return r.errno != unix.EAGAIN
+	return r.errno != syscall.EAGAIN
 }
 
 // receive waits for something and puts it into a new buffer of about that size.

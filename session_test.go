@@ -380,6 +380,22 @@ func TestRootsWithConstraint(t *testing.T) {
 	})
 }
 
+// TestSessionsOfAdopted checks that chains which another process has verified are
+// verified again when a session is resumed.
+func TestSessionsOfAdopted(t *testing.T) {
+	client, server := cachingClient(), serverConfig("P256")
+	tc, _ := connect(t, sockets, client, server)
+	c := tc.(*Conn)
+	for _, adopted := range []bool{false, true} {
+		c.adopted = adopted
+		s := &session.State{Version: VersionTLS13, CreatedAt: time.Now(), Lifetime: time.Hour, Ticket: []byte("ticket")}
+		(&binding{conn: c, cfg: client}).storeSession(s)
+		if kept := s.VerifiedChains != nil; kept == adopted {
+			t.Errorf("adopted: %v, chains are kept: %v", adopted, kept)
+		}
+	}
+}
+
 // TestTicketBinding changes what a server's ticket is bound to: a full
 // handshake, without an error. The certificate is asked for once in any case.
 func TestTicketBinding(t *testing.T) {

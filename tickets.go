@@ -301,7 +301,9 @@ func takeSession(cache ClientSessionCache, key string) *session.State {
 
 // storeSession puts a session that the server sent into the client's cache.
 func (b *binding) storeSession(s *session.State) {
-	s.VerifiedChains, s.VerifiedRoots = b.conn.engine.State().VerifiedChains, b.cfg.RootCAs
+	if !b.conn.adopted {
+		s.VerifiedChains, s.VerifiedRoots = b.conn.engine.State().VerifiedChains, b.cfg.RootCAs
+	}
 	if own, ok := b.cfg.ClientSessionCache.(*ownSessionCache); ok {
 		own.sessions.Put(b.sessionKey(), s)
 		s.Wipe() // it has a copy
