@@ -54,7 +54,7 @@ func draw(rows []bench.Row, name string) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
 	p := plot.New()
 	p.BackgroundColor = white
-	p.Title.Text = "crypto/tls / handoff: above 1 handoff needs less"
+	p.Title.Text = "what crypto/tls needs / what handoff needs\n\n\n"
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, chartMost, -0.5, float64(len(rows))-0.5
 	p.Add(plotter.NewGrid())
 	names := make([]plot.Tick, len(rows))
@@ -72,8 +72,32 @@ func draw(rows []bench.Row, name string) error {
 		return err
 	}
 	p.Add(line)
+	if err := addLegend(p); err != nil {
+		return err
+	}
 	return p.Save(20*vg.Centimeter, vg.Length(len(rows))*0.45*vg.Centimeter+2*vg.Centimeter, name)
 }
+
+// addLegend says what the colours mean.
+func addLegend(p *plot.Plot) error {
+	for _, entry := range []struct {
+		text  string
+		color color.Color
+	}{{"handoff needs less", ahead}, {"handoff needs more", back}, {"chance can explain it", level}} {
+		swatch, err := plotter.NewPolygon(plotter.XYs{{}, {}, {}})
+		if err != nil {
+			return err
+		}
+		swatch.Color, swatch.LineStyle.Width = entry.color, 0
+		p.Legend.Add(entry.text, swatch)
+	}
+	p.Legend.Top, p.Legend.YOffs = true, legendRoom
+	p.Legend.TextStyle.Font.Size = 9
+	return nil
+}
+
+// legendRoom is how far the legend stands above the bars.
+const legendRoom = 1.6 * vg.Centimeter
 
 // addBar adds the bar of a row, and its figure.
 func addBar(p *plot.Plot, i int, row bench.Row) error {
@@ -86,7 +110,11 @@ func addBar(p *plot.Plot, i int, row bench.Row) error {
 	bar.Color, bar.LineStyle.Width = barColor(row), 0
 	p.Add(bar)
 	at := plotter.XY{X: min(end, chartMost-0.35) + 0.03, Y: y}
-	label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{at}, Labels: []string{fmt.Sprintf("%.2f", row.Ratio)}})
+	figure := fmt.Sprintf("%.2f", row.Ratio)
+	if row.Ratio > chartMost {
+		figure += " >"
+	}
+	label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{at}, Labels: []string{figure}})
 	if err != nil {
 		return err
 	}
@@ -99,7 +127,9 @@ func addBar(p *plot.Plot, i int, row bench.Row) error {
 // barColor tells better from worse, and both from what chance can explain.
 func barColor(row bench.Row) color.Color {
 	low, high := interval(row)
-	if math.IsInf(low, 0) || math.IsInf(high, 0) { // too few to say more than they do
+	if len(row.Pairs) == 0 { // it was counted
+		low, high = row.Ratio, row.Ratio
+	} else if math.IsInf(low, 0) || math.IsInf(high, 0) { // too few to say more than they do
 		low, high = slices.Min(row.Pairs), slices.Max(row.Pairs)
 	}
 	switch {

@@ -32,8 +32,10 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "(raw) | ", "| ≥ 1.80 | ", "| FirstBytes64K/13-aes128 | writes/op | ", "GOMAXPROCS", "\n## All else\n",
-		"\n## Beside OpenSSL\n\n", "\n\nOpenSSL ", "crypto/tls | handoff | ratio | interval |\n|---|---|---|---|---|---|---|---|---|\n| HS12Resume | cpu-ns/op | "} {
+	for _, want := range []string{
+		"\n| HS12Resume | cpu-ns/op | ", "(raw) | ", "| ≥ 1.80 | ", "| FirstBytes64K/13-aes128 | writes/op | ", "GOMAXPROCS", "\n## All else\n",
+		"\n## Beside OpenSSL\n\n", "\n\nOpenSSL ", "crypto/tls | handoff | ratio | interval |\n|---|---|---|---|---|---|---|---|---|\n| HS12Resume | cpu-ns/op | ",
+	} {
 		if !strings.Contains(string(table), want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
@@ -63,6 +65,9 @@ func checkText(t *testing.T, name string) {
 		}
 		if result.GetConfig("kernel") == "" {
 			t.Error("no kernel in the configuration")
+		}
+		if !strings.HasPrefix(result.GetConfig("openssl"), "OpenSSL ") {
+			t.Errorf("OpenSSL %q in the configuration", result.GetConfig("openssl"))
 		}
 		seen[string(result.Name.Full())]++
 	}
@@ -135,8 +140,10 @@ func TestNoCompiler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"\n| HS12Resume | cpu-ns/op | ", "\nOpenSSL was not measured: there is no C compiler (Debian: apt-get install gcc libc6-dev)",
-		"\nrustls was not measured: there is no cargo (Debian 12: apt-get install cargo "} {
+	for _, want := range []string{
+		"\n| HS12Resume | cpu-ns/op | ", "\nOpenSSL was not measured: there is no C compiler (Debian: apt-get install gcc libc6-dev)",
+		"\nrustls was not measured: there is no cargo (Debian 12: apt-get install cargo ",
+	} {
 		if !strings.Contains(string(table), want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}

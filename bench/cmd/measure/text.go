@@ -55,5 +55,10 @@ func (r *report) config() []benchfmt.Config {
 	} {
 		config = append(config, benchfmt.Config{Key: c[0], Value: []byte(c[1]), File: true})
 	}
+	for _, o := range r.others {
+		if o.program != nil {
+			config = append(config, benchfmt.Config{Key: string(o.program.Stack), Value: []byte(o.program.Version), File: true})
+		}
+	}
 	return config
 }
