@@ -24,7 +24,10 @@ var (
 
 // chartMost is how far the scale goes: what is better still ends there, and has
 // its figure beside the bar.
-const chartMost = 4.0
+const (
+	chartMost = 4.0
+	chartRoom = 0.4 // for the figure behind it
+)
 
 // margin makes room after a name: whoever has not this font shows another one,
 // which may be wider.
@@ -52,10 +55,12 @@ func draw(rows []bench.Row, name string) error {
 	}
 	slices.Reverse(rows) // the first one is on top
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
+	plotter.DefaultFont = plot.DefaultFont
 	p := plot.New()
 	p.BackgroundColor = white
-	p.Title.Text = "what crypto/tls needs / what handoff needs\n\n\n"
-	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, chartMost, -0.5, float64(len(rows))-0.5
+	p.Title.Text = "what crypto/tls needs / what handoff needs\n(blue: handoff needs less, red: more, grey: chance can explain it)"
+	p.Title.TextStyle.Font.Size, p.Title.Padding = 10, 0.2*vg.Centimeter
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, chartMost+chartRoom, -0.5, float64(len(rows))-0.5
 	p.Add(plotter.NewGrid())
 	names := make([]plot.Tick, len(rows))
 	for i, row := range rows {
@@ -72,32 +77,8 @@ func draw(rows []bench.Row, name string) error {
 		return err
 	}
 	p.Add(line)
-	if err := addLegend(p); err != nil {
-		return err
-	}
 	return p.Save(20*vg.Centimeter, vg.Length(len(rows))*0.45*vg.Centimeter+2*vg.Centimeter, name)
 }
-
-// addLegend says what the colours mean.
-func addLegend(p *plot.Plot) error {
-	for _, entry := range []struct {
-		text  string
-		color color.Color
-	}{{"handoff needs less", ahead}, {"handoff needs more", back}, {"chance can explain it", level}} {
-		swatch, err := plotter.NewPolygon(plotter.XYs{{}, {}, {}})
-		if err != nil {
-			return err
-		}
-		swatch.Color, swatch.LineStyle.Width = entry.color, 0
-		p.Legend.Add(entry.text, swatch)
-	}
-	p.Legend.Top, p.Legend.YOffs = true, legendRoom
-	p.Legend.TextStyle.Font.Size = 9
-	return nil
-}
-
-// legendRoom is how far the legend stands above the bars.
-const legendRoom = 1.6 * vg.Centimeter
 
 // addBar adds the bar of a row, and its figure.
 func addBar(p *plot.Plot, i int, row bench.Row) error {
@@ -109,10 +90,10 @@ func addBar(p *plot.Plot, i int, row bench.Row) error {
 	}
 	bar.Color, bar.LineStyle.Width = barColor(row), 0
 	p.Add(bar)
-	at := plotter.XY{X: min(end, chartMost-0.35) + 0.03, Y: y}
+	at := plotter.XY{X: end + 0.03, Y: y}
 	figure := fmt.Sprintf("%.2f", row.Ratio)
 	if row.Ratio > chartMost {
-		figure += " >"
+		figure = "> " + figure // the bar does not end here
 	}
 	label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{at}, Labels: []string{figure}})
 	if err != nil {
