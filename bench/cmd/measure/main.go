@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -57,8 +58,16 @@ type failure struct {
 
 func run(cases string, o bench.Options, others []*other, dir string) error {
 	match, err := regexp.Compile(cases)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !slices.ContainsFunc(bench.All(), func(c bench.Case) bool { return match.MatchString(c.Name) }):
+		return fmt.Errorf("no case matches %q", cases)
+	case o.Pairs < 1 || o.Sample <= 0:
+		return errors.New("-pairs and -time must be more than nothing")
+	}
+	if err := writable(dir); err != nil {
+		return err // before all the work
 	}
 	r := &report{machine: bench.ThisMachine(), kernel: kernel.Probe(), date: time.Now().UTC(), options: o, others: others}
 	r.options.Kernel = r.kernel.Available
@@ -71,6 +80,15 @@ func run(cases string, o bench.Options, others []*other, dir string) error {
 		}
 	}
 	return nil
+}
+
+// writable says why nothing can be written to dir.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".measure")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // play plays what matches. A case that fails is reported as such: the others

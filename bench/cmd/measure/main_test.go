@@ -149,3 +149,18 @@ func TestNoCompiler(t *testing.T) {
 		}
 	}
 }
+
+func TestRefused(t *testing.T) {
+	good := bench.Options{Pairs: 1, Sample: time.Millisecond}
+	for name, err := range map[string]error{
+		"no such case":      run("^nothing$", good, nil, t.TempDir()),
+		"no regexp":         run("(", good, nil, t.TempDir()),
+		"no pairs":          run(".", bench.Options{Sample: time.Millisecond}, nil, t.TempDir()),
+		"no time":           run(".", bench.Options{Pairs: 1}, nil, t.TempDir()),
+		"no such directory": run(".", good, nil, filepath.Join(t.TempDir(), "none")),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
