@@ -512,7 +512,7 @@ func (h *inbound) move(n int) {
 		size = burstBufferLen
 	}
 	old, pending := h.buf, h.bytes()
-	if old == nil || len(old.b) < n {
+	if old == nil || len(old.b) < size {
 		h.buf = getBuffer(size)
 	}
 	h.r, h.w = 0, copy(h.buf.b, pending)

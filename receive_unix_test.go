@@ -82,3 +82,26 @@ func TestReceiveRefused(t *testing.T) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }
+
+// TestReceiveMany sends full records: their reader takes a buffer for several.
+func TestReceiveMany(t *testing.T) {
+	from, to := socketPair(t)
+	var h inbound
+	h.init(to, false)
+	rec := append([]byte{byte(record.Handshake), 3, 3, 64, 0}, make([]byte, record.MaxPlaintext)...)
+	const records = 20
+	go func() {
+		for range records {
+			_, _ = from.Write(rec)
+		}
+	}()
+	for i := range records {
+		got, err := h.record(to)
+		if err != nil || len(got) != len(rec) {
+			t.Fatalf("record %d: %d bytes, %v", i, len(got), err)
+		}
+		if h.r < h.w && i > 0 && len(h.buf.b) != burstBufferLen {
+			t.Fatalf("record %d is in a buffer of %d bytes", i, len(h.buf.b))
+		}
+	}
+}
