@@ -30,13 +30,13 @@ func (a *aead12) forget()             { *a = aead12{} }
 func (a *aead12) seal(rec []byte, seq uint64, typ ContentType, content []byte) error {
 	prefix := a.prefixLen()
 	putHeader(rec, typ, wireVersion)
-	if a.explicit() > 0 {
+	if a.short {
 		// The sequence number is unique under this key, which is all that the
 		// explicit part must be. A kernel that takes the key over goes on with
 		// it from there.
 		binary.BigEndian.PutUint64(rec[HeaderLen:], seq)
 	}
-	a.setNonce(rec[HeaderLen:prefix], seq)
+	xorNonce(&a.nonce, &a.iv, seq) // with a salt, what is behind it in iv is zero
 	putAdditional12(&a.add, seq, typ, len(content))
 	a.aead.Seal(rec[prefix:prefix], a.nonce[:], content, a.add[:])
 	return nil
@@ -47,7 +47,11 @@ func (a *aead12) open(dst, rec []byte, seq uint64) (ContentType, []byte, error) 
 	if len(rec) < prefix+tagLen {
 		return 0, nil, errMAC
 	}
-	a.setNonce(rec[HeaderLen:prefix], seq)
+	number := seq
+	if a.short {
+		number = binary.BigEndian.Uint64(rec[HeaderLen:])
+	}
+	xorNonce(&a.nonce, &a.iv, number)
 	sealed := rec[prefix:]
 	putAdditional12(&a.add, seq, typ, len(sealed)-tagLen)
 	content, err := a.aead.Open(room(dst, sealed), a.nonce[:], sealed, a.add[:])
@@ -55,14 +59,4 @@ func (a *aead12) open(dst, rec []byte, seq uint64) (ContentType, []byte, error) 
 		return 0, nil, errMAC
 	}
 	return typ, content, nil
-}
-
-// setNonce makes the nonce from the salt and the explicit part, or from the
-// sequence number if there is no explicit part.
-func (a *aead12) setNonce(explicit []byte, seq uint64) {
-	if len(explicit) == 0 {
-		xorNonce(&a.nonce, &a.iv, seq)
-		return
-	}
-	copy(a.nonce[copy(a.nonce[:], a.iv[:saltLen]):], explicit)
 }

@@ -107,43 +107,57 @@ func (s *Sealer) Install(k *keyschedule.TrafficKeys, opts ...Option) {
 // Application data needs protection (RFC 9846, section 5.1). A TLS 1.3
 // ChangeCipherSpec never has any (appendix E.4), and does not count.
 func (s *Sealer) Seal(dst []byte, typ ContentType, payload []byte) ([]byte, error) {
-	if err := s.check(typ, payload); err != nil {
+	bare, full := s.bare(typ), s.maxFragment()
+	if err := s.check(bare, typ, payload); err != nil {
 		return dst, err
+	}
+	if len(payload) <= full {
+		return s.sealOne(dst, bare, typ, payload)
 	}
 	size := s.SealedLen(typ, len(payload))
 	out := slices.Grow(dst, size)
-	if !s.placed(out[len(out):len(out)+size], typ, payload) {
-		return dst, alert.Errorf(alert.InternalError, "payload overlaps the room for its records")
+	if overlap(out[len(out):len(out)+size], payload) {
+		return dst, errOverlap
 	}
-	for {
-		n := min(len(payload), s.maxFragment())
+	for len(payload) > 0 {
+		n := min(len(payload), full)
 		var err error
-		if out, err = s.sealOne(out, typ, payload[:n]); err != nil {
+		if out, err = s.sealOne(out, bare, typ, payload[:n]); err != nil {
 			return dst, err
 		}
-		if payload = payload[n:]; len(payload) == 0 {
-			return out, nil
-		}
+		payload = payload[n:]
 	}
+	return out, nil
 }
 
-// sealOne appends one record to dst, which has room for it.
-func (s *Sealer) sealOne(dst []byte, typ ContentType, content []byte) ([]byte, error) {
-	prot := s.protection(typ)
-	n := prot.recordLen(len(content) + s.padding(typ, len(content)))
-	rec := dst[len(dst) : len(dst)+n : len(dst)+n]
-	if s.bare(typ) {
-		return dst[:len(dst)+n], prot.seal(rec, 0, typ, content)
+var errOverlap = alert.Errorf(alert.InternalError, "payload overlaps the room for its records")
+
+// sealOne appends one record to dst.
+func (s *Sealer) sealOne(dst []byte, bare bool, typ ContentType, content []byte) ([]byte, error) {
+	prot, padded := s.prot, len(content)
+	if bare {
+		prot = &s.plain
+	} else if s.pad != nil {
+		padded += s.padding(typ, len(content))
+	}
+	n := prot.recordLen(padded)
+	out := slices.Grow(dst, n)[:len(dst)+n]
+	rec := out[len(dst):len(out):len(out)]
+	if overlap(rec, content) && &content[0] != &rec[prot.prefixLen()] {
+		return dst, errOverlap
+	}
+	if bare {
+		return out, prot.seal(rec, 0, typ, content)
 	}
 	if err := prot.seal(rec, s.keys.Seq, typ, content); err != nil {
 		return dst, err
 	}
 	s.keys.Seq++
-	return dst[:len(dst)+n], nil
+	return out, nil
 }
 
 // check refuses what must not be sent.
-func (s *Sealer) check(typ ContentType, payload []byte) error {
+func (s *Sealer) check(bare bool, typ ContentType, payload []byte) error {
 	switch {
 	case s.err != nil:
 		return s.err
@@ -153,19 +167,10 @@ func (s *Sealer) check(typ ContentType, payload []byte) error {
 		return alert.Errorf(alert.InternalError, "record of type %v", typ)
 	case s.keys == nil && typ == ApplicationData:
 		return alert.Errorf(alert.InternalError, "application data without protection")
-	case !s.bare(typ) && uint64(s.records(len(payload))) > s.Remaining():
+	case !bare && uint64(s.records(len(payload))) > s.Remaining():
 		return ErrLimit
 	}
 	return nil
-}
-
-// placed reports whether payload is where Seal allows it, given the room for its
-// records.
-func (s *Sealer) placed(room []byte, typ ContentType, payload []byte) bool {
-	if !overlap(room, payload) {
-		return true
-	}
-	return len(payload) <= s.maxFragment() && &payload[0] == &room[s.protection(typ).prefixLen()]
 }
 
 // protection returns the construction for records of type typ.
