@@ -174,7 +174,12 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 }
 
 // Handshake runs the handshake unless that was done. Read and Write do so too.
-func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
+func (c *Conn) Handshake() error {
+	if c.complete.Load() { // here too, as then a Read or a Write makes no call for it
+		return nil
+	}
+	return c.HandshakeContext(context.Background())
+}
 
 // HandshakeContext is [Conn.Handshake] with a context. If ctx ends before the
 // handshake does, the connection is closed and the context's error returned.
@@ -359,8 +364,12 @@ func (c *Conn) unlockIn() {
 
 func (c *Conn) unlockOut() {
 	c.out.Unlock()
-	_ = c.sendDue() // what fails here is kept for the next Write
-	c.wipeClosed()
+	if c.due.Load() {
+		_ = c.sendDue() // what fails here is kept for the next Write
+	}
+	if c.over.Load() {
+		c.wipeClosed()
+	}
 }
 
 // wipeClosed overwrites the keys of a connection that was closed, as far as

@@ -253,9 +253,12 @@ func (c *Conn) writeBurst(b []byte) (int, error) {
 		size = burstBufferLen
 	}
 	buf := getBuffer(size)
-	defer buf.put()
 	var err error
-	if buf.b, err = c.out.sealQueue(buf.b[:0], c.takeQueue(), c.config); err == nil {
+	buf.b = buf.b[:0]
+	if c.queued.Load() {
+		buf.b, err = c.out.sealQueue(buf.b, c.takeQueue(), c.config)
+	}
+	if err == nil && c.out.room() == 0 {
 		buf.b, err = c.renewKeys(buf.b)
 	}
 	n := 0
@@ -265,18 +268,16 @@ func (c *Conn) writeBurst(b []byte) (int, error) {
 	if err == nil {
 		err = c.out.flush(c.conn, buf.b)
 	}
+	buf.put()
 	if err != nil {
 		return 0, c.out.stop(err)
 	}
 	return n, c.out.err
 }
 
-// renewKeys changes our keys before they are used up (RFC 9846, section 5.5),
+// renewKeys changes our keys, which are nearly used up (RFC 9846, section 5.5),
 // appending the KeyUpdate to dst.
 func (c *Conn) renewKeys(dst []byte) ([]byte, error) {
-	if c.out.room() > 0 {
-		return dst, nil
-	}
 	c.replaceKeys()
 	return c.out.sealQueue(dst, c.takeQueue(), c.config)
 }
