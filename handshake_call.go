@@ -27,6 +27,7 @@ type handshakeCall struct {
 func (c *handshakeCall) wait() error {
 	c.done.Add(1)
 	go c.run()
+	growStack[[connStack]byte]()
 	c.done.Wait()
 	switch {
 	case c.panicked != nil:
@@ -45,22 +46,26 @@ func (c *handshakeCall) run() {
 		}
 		c.done.Done()
 	}()
-	growStack()
+	growStack[[handshakeStack]byte]()
 	c.err = c.handshake(c.ctx)
 	c.exited = false
 }
 
-// handshakeStack is what a handshake needs of a stack.
-const handshakeStack = 12 << 10
+// A handshake needs handshakeStack bytes of a stack, and what comes after it, the
+// first Read or Write of the goroutine that waits, about connStack.
+const (
+	handshakeStack = 12 << 10
+	connStack      = 1536
+)
 
 // growStack makes the stack grow in one step, while there is little on it that must be
-// moved, and not in three.
+// moved, and not in several.
 //
 //go:noinline
-func growStack() {
-	var room [handshakeStack]byte
-	touch(&room)
+func growStack[room [handshakeStack]byte | [connStack]byte]() {
+	var r room
+	hold(&r)
 }
 
 //go:noinline
-func touch(room *[handshakeStack]byte) { room[0] = 1 }
+func hold[room any](*room) {}
