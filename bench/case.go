@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"time"
 )
 
@@ -145,6 +146,7 @@ func Run(ctx context.Context, c Case, o Options) (*Result, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
+			runtime.GC() // of what the other stack has left, and before the clock runs
 			f, err := players[s].Play(r.N)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", c.Name, s, err)

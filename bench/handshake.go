@@ -165,6 +165,9 @@ func handshakes(name string, k kind, target float64, most ...float64) Case {
 // playHandshakes measures CPU time over all n handshakes, and what each side
 // allocates over one more of them, as counting it stops the world.
 func playHandshakes(k kind, ends [2]maker, n int) (Figures, error) {
+	// One side runs at a time. With more processors than one, the time would be also
+	// that of the scheduler, which wakes the others up for every turn.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	f := Figures{}
 	start := cpuTime()
 	for range n {
